@@ -1,0 +1,102 @@
+"""RunRecord: what one finished training run measured. Written once, never changed."""
+
+import dataclasses
+from typing import Any, Literal
+
+from scaling.errors import UserError
+
+SCHEMA_VERSION = 1
+
+STATUSES = ("ok", "diverged", "failed")
+
+# Which parameter groups count in N, by convention. `body_and_head` are the parameters that
+# take part in matrix products (and norms), the N of Hoffmann et al. 2022 in spirit;
+# `body` leaves the unembedding out as Kaplan et al. 2020 did.
+PARAMETER_CONVENTIONS = {
+    "total": ("embedding", "attention", "mlp", "norm", "unembedding"),
+    "body_and_head": ("attention", "mlp", "norm", "unembedding"),
+    "body": ("attention", "mlp", "norm"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Loss on the fixed validation set after `step` updates.
+
+    loss: nats per token, mean over all validation tokens.
+    standard_error: of that mean over validation windows (sampling of the text, not of seeds).
+    bits_per_byte: the same total over the UTF-8 bytes of the text, in bits.
+    """
+
+    step: int
+    n_tokens_seen: int
+    loss: float | None
+    standard_error: float | None
+    bits_per_byte: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One finished run. Missing is None, never 0; a diverged run has a record too.
+
+    n_steps, n_tokens: *achieved*, not planned. n_tokens counts training targets, padding included.
+    n_params: by group; train_flops: by convention (see `scaling.accounting`).
+    tags: what the planner wrote beside the experiment (budget, size, role).
+    """
+
+    run_id: str
+    status: Literal["ok", "diverged", "failed"]
+    reason: str | None
+    experiment: dict[str, Any]
+    tags: dict[str, Any]
+    seed: int
+    n_steps: int
+    n_tokens: int
+    n_epochs: float | None
+    n_params: dict[str, int]
+    train_flops: dict[str, float]
+    final: Evaluation | None
+    best: Evaluation | None
+    evaluations: list[Evaluation]
+    curve: list[dict[str, float | None]]
+    wall_seconds: float | None
+    train_seconds: float | None
+    compile_seconds: float | None
+    flops_per_second: float | None
+    mfu: float | None
+    device: str | None
+    mesh: dict[str, int] | None
+    data: dict[str, Any] | None
+    versions: dict[str, str]
+    commit: str | None
+    finished_at: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], where: str = "record") -> "RunRecord":
+        """Inverse of `to_json`. Raises `UserError` on a newer schema or missing fields."""
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if not isinstance(version, int):
+            raise UserError(f"{where}: not a run record (no schema_version)")
+        if version > SCHEMA_VERSION:
+            raise UserError(
+                f"{where}: schema version {version}, this program reads up to {SCHEMA_VERSION};"
+                " update the program"
+            )
+        names = {f.name for f in dataclasses.fields(cls)}
+        if set(data) != names:
+            odd = sorted(names ^ set(data))
+            raise UserError(f"{where}: damaged record, fields missing or unknown: {', '.join(odd)}")
+        values = dict(data)
+        for name in ("final", "best"):
+            if values[name] is not None:
+                values[name] = Evaluation(**values[name])
+        values["evaluations"] = [Evaluation(**e) for e in values["evaluations"]]
+        return cls(**values)
+
+    def parameters(self, convention: str) -> int:
+        """N under a named convention of `PARAMETER_CONVENTIONS`."""
+        return sum(self.n_params[group] for group in PARAMETER_CONVENTIONS[convention])

@@ -1,0 +1,90 @@
+"""The store of runs: `<root>/runs/<run_id>/record.json`; the table is a scan of the records."""
+
+import json
+
+import pandas as pd
+from etils import epath
+
+from scaling.errors import UserError
+from scaling.results.files import write_once
+from scaling.results.record import PARAMETER_CONVENTIONS, RunRecord
+
+
+def record_path(root: epath.PathLike, run_id: str) -> epath.Path:
+    return epath.Path(root) / "runs" / run_id / "record.json"
+
+
+def write_record(run_dir: epath.PathLike, record: RunRecord) -> bool:
+    """Writes `record.json` atomically and once; False if the run already had one."""
+    text = json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n"
+    return write_once(epath.Path(run_dir) / "record.json", text)
+
+
+def read_record(run_dir: epath.PathLike) -> RunRecord | None:
+    """The record of one run, or None if it has not finished."""
+    path = epath.Path(run_dir) / "record.json"
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        return RunRecord.from_json(json.loads(text), str(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error}); records are written whole or not at all,"
+                        " so this one was damaged from outside") from None
+
+
+def read_records(root: epath.PathLike) -> list[RunRecord]:
+    """All records under `<root>/runs`, sorted by run id."""
+    runs = epath.Path(root) / "runs"
+    if not runs.exists():
+        return []
+    found = (read_record(folder) for folder in sorted(runs.iterdir(), key=lambda p: p.name))
+    return [record for record in found if record is not None]
+
+
+def runs_table(
+    records: list[RunRecord],
+    parameters: str = "body_and_head",
+    flops: str = "exact",
+) -> pd.DataFrame:
+    """One row a record, with N and C under named conventions.
+
+    Columns: run_id, status, reason, n_params, n_tokens, train_flops, loss (nats per token, final
+    evaluation), loss_standard_error, bits_per_byte, seed, n_steps, n_epochs, wall_seconds,
+    flops_per_second, then one `tag_<name>` per tag and `n_params_<group>` per group.
+    Missing values are NaN. Raises `UserError` on an unknown convention.
+    """
+    if parameters not in PARAMETER_CONVENTIONS:
+        raise UserError(
+            f"parameter convention {parameters!r}: valid: {', '.join(PARAMETER_CONVENTIONS)}"
+        )
+    rows = []
+    for record in records:
+        if flops not in record.train_flops:
+            raise UserError(
+                f"FLOPs convention {flops!r}: run {record.run_id} carries"
+                f" {', '.join(sorted(record.train_flops))}"
+            )
+        final = record.final
+        rows.append(
+            {
+                "run_id": record.run_id,
+                "status": record.status,
+                "reason": record.reason,
+                "n_params": record.parameters(parameters),
+                "n_tokens": record.n_tokens,
+                "train_flops": record.train_flops[flops],
+                "loss": final.loss if final else None,
+                "loss_standard_error": final.standard_error if final else None,
+                "bits_per_byte": final.bits_per_byte if final else None,
+                "seed": record.seed,
+                "n_steps": record.n_steps,
+                "n_epochs": record.n_epochs,
+                "wall_seconds": record.wall_seconds,
+                "flops_per_second": record.flops_per_second,
+                **{f"tag_{name}": value for name, value in record.tags.items()},
+                **{f"n_params_{group}": count for group, count in record.n_params.items()},
+            }
+        )
+    return pd.DataFrame(rows)
