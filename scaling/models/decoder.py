@@ -1,0 +1,60 @@
+"""The decoder-only transformer."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from scaling.models.config import DecoderConfig
+from scaling.models.layers import Block, Constrain, RMSNorm, parameter
+
+
+class Decoder(nnx.Module):
+    """Tokens in, next-token logits out; attention is causal and stays inside a segment."""
+
+    def __init__(self, config: DecoderConfig):
+        table = {"vocab": config.vocab_size, "embed": config.d_model}
+        self.embedding = parameter(None, table, "embed", "embedding")
+        if config.scan_layers:
+            self.layers = Block(config, stack=config.n_layers)
+        else:
+            self.layers = nnx.Dict({f"{i:03d}": Block(config) for i in range(config.n_layers)})
+        self.final_norm = RMSNorm("embed", config.d_model, config.norm_epsilon)
+        if not config.tie_embeddings:
+            head = {"embed": config.d_model, "vocab": config.vocab_size}
+            self.unembedding = parameter(None, head, "unembed", "unembedding", ("embed",))
+        self.config = config
+
+    def __call__(
+        self,
+        tokens_BT: jax.Array,
+        positions_BT: jax.Array,
+        segments_BT: jax.Array,
+        constrain: Constrain,
+    ) -> jax.Array:
+        """Logits [B, T, V] in the compute dtype.
+
+        segments_BT: positions attend only to their own segment (packed documents).
+        """
+        dtype = jnp.dtype(self.config.compute_dtype)
+        x_BTD = jnp.take(self.embedding[...], tokens_BT, axis=0).astype(dtype)
+        x_BTD = constrain(x_BTD, ("batch", "length", "embed"))
+        length = tokens_BT.shape[1]
+        causal_TT = jnp.tril(jnp.ones((length, length), bool))
+        mask_BTT = causal_TT & (segments_BT[:, :, None] == segments_BT[:, None, :])
+        if self.config.scan_layers:
+            graph, stacked = nnx.split(self.layers)
+
+            def body(x, leaves):
+                block = nnx.merge(graph, leaves)
+                return block(x, positions_BT, mask_BTT, constrain), None
+
+            x_BTD, _ = jax.lax.scan(body, x_BTD, stacked)
+        else:
+            for name in sorted(self.layers):
+                x_BTD = self.layers[name](x_BTD, positions_BT, mask_BTT, constrain)
+        x_BTD = self.final_norm(x_BTD)
+        if self.config.tie_embeddings:
+            logits_BTV = jnp.einsum("btd,vd->btv", x_BTD, self.embedding[...].astype(dtype))
+        else:
+            logits_BTV = x_BTD @ self.unembedding[...].astype(dtype)
+        return constrain(logits_BTV, ("batch", "length", "vocab"))

@@ -1,0 +1,131 @@
+"""The blocks every family is built from. Shape suffixes: B batch, T length, D embed, F mlp,
+H heads, K kv (size of a head), V vocab.
+
+Modules hold parameters and their specs; they are only ever made abstractly (see `model.py`), so
+the zeros here are never allocated and initialisation is a separate, pure function of the specs.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from scaling.models.config import DecoderConfig
+from scaling.models.parameter import Group, ParamSpec, Role
+
+# Names an activation's logical axes so that it can be given a sharding.
+Constrain = Callable[[jax.Array, tuple[str, ...]], jax.Array]
+
+
+def parameter(
+    stack: int | None, dims: dict[str, int], role: Role, group: Group, in_axes: tuple[str, ...] = ()
+) -> nnx.Param:
+    """A parameter with its spec; `stack` prepends the scanned `layers` axis."""
+    if stack is not None:
+        dims = {"layers": stack, **dims}
+    spec = ParamSpec(
+        shape=tuple(dims.values()), axes=tuple(dims), role=role, group=group, in_axes=in_axes
+    )
+    return nnx.Param(jnp.zeros(spec.shape, jnp.float32), spec=spec)
+
+
+class RMSNorm(nnx.Module):
+    """x / rms(x) * gain over the last axis, computed in float32 (Zhang & Sennrich 2019)."""
+
+    def __init__(self, axis: str, size: int, epsilon: float, stack: int | None = None):
+        self.gain = parameter(stack, {axis: size}, "vector", "norm")
+        self.epsilon = epsilon
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x32 = x.astype(jnp.float32)
+        inverse_rms = jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.epsilon)
+        return (x32 * inverse_rms * self.gain[...]).astype(x.dtype)
+
+
+def rotate(x_BTHK: jax.Array, positions_BT: jax.Array, base: float) -> jax.Array:
+    """Rotary positions: pairs (i, i + K/2) of each head turn by position * base^(-2i/K)."""
+    half = x_BTHK.shape[-1] // 2
+    frequency_k = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle_BT1k = positions_BT.astype(jnp.float32)[..., None, None] * frequency_k
+    cos, sin = jnp.cos(angle_BT1k), jnp.sin(angle_BT1k)
+    low, high = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([low * cos - high * sin, high * cos + low * sin], -1).astype(x_BTHK.dtype)
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention over the positions that the mask allows."""
+
+    def __init__(self, config: DecoderConfig, stack: int | None = None):
+        heads = {"heads": config.n_heads, "kv": config.d_head}
+        into = {"embed": config.d_model, **heads}
+        self.query = parameter(stack, into, "hidden", "attention", ("embed",))
+        self.key = parameter(stack, into, "hidden", "attention", ("embed",))
+        self.value = parameter(stack, into, "hidden", "attention", ("embed",))
+        out = {**heads, "embed": config.d_model}
+        self.out = parameter(stack, out, "hidden", "attention", ("heads", "kv"))
+        if config.qk_norm:
+            self.query_norm = RMSNorm("kv", config.d_head, config.norm_epsilon, stack)
+            self.key_norm = RMSNorm("kv", config.d_head, config.norm_epsilon, stack)
+        self.config = config
+
+    def __call__(
+        self, x_BTD: jax.Array, positions_BT: jax.Array, mask_BTT: jax.Array, constrain: Constrain
+    ) -> jax.Array:
+        dtype = x_BTD.dtype
+
+        def project(weight: nnx.Param) -> jax.Array:
+            y_BTHK = jnp.einsum("btd,dhk->bthk", x_BTD, weight[...].astype(dtype))
+            return constrain(y_BTHK, ("batch", "length", "heads", "kv"))
+
+        query, key, value = project(self.query), project(self.key), project(self.value)
+        if self.config.qk_norm:
+            query, key = self.query_norm(query), self.key_norm(key)
+        query = rotate(query, positions_BT, self.config.rope_base) * self.config.d_head**-0.5
+        key = rotate(key, positions_BT, self.config.rope_base)
+        logits_BHTT = jnp.einsum("bthk,bshk->bhts", query, key).astype(jnp.float32)
+        logits_BHTT = jnp.where(mask_BTT[:, None], logits_BHTT, jnp.finfo(jnp.float32).min)
+        weights_BHTT = jax.nn.softmax(logits_BHTT, axis=-1).astype(dtype)
+        mixed_BTHK = jnp.einsum("bhts,bshk->bthk", weights_BHTT, value)
+        return jnp.einsum("bthk,hkd->btd", mixed_BTHK, self.out[...].astype(dtype))
+
+
+class MLP(nnx.Module):
+    """Two-layer perceptron; `swiglu` gates its hidden units."""
+
+    def __init__(self, config: DecoderConfig, stack: int | None = None):
+        into = {"embed": config.d_model, "mlp": config.d_ff}
+        self.up = parameter(stack, into, "hidden", "mlp", ("embed",))
+        if config.activation == "swiglu":
+            self.gate = parameter(stack, into, "hidden", "mlp", ("embed",))
+        out = {"mlp": config.d_ff, "embed": config.d_model}
+        self.down = parameter(stack, out, "hidden", "mlp", ("mlp",))
+        self.activation = config.activation
+
+    def __call__(self, x_BTD: jax.Array, constrain: Constrain) -> jax.Array:
+        dtype = x_BTD.dtype
+        hidden_BTF = x_BTD @ self.up[...].astype(dtype)
+        if self.activation == "swiglu":
+            hidden_BTF = jax.nn.silu(x_BTD @ self.gate[...].astype(dtype)) * hidden_BTF
+        else:
+            hidden_BTF = jax.nn.gelu(hidden_BTF, approximate=True)
+        hidden_BTF = constrain(hidden_BTF, ("batch", "length", "mlp"))
+        return hidden_BTF @ self.down[...].astype(dtype)
+
+
+class Block(nnx.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, config: DecoderConfig, stack: int | None = None):
+        self.attention_norm = RMSNorm("embed", config.d_model, config.norm_epsilon, stack)
+        self.attention = Attention(config, stack)
+        self.mlp_norm = RMSNorm("embed", config.d_model, config.norm_epsilon, stack)
+        self.mlp = MLP(config, stack)
+
+    def __call__(
+        self, x_BTD: jax.Array, positions_BT: jax.Array, mask_BTT: jax.Array, constrain: Constrain
+    ) -> jax.Array:
+        axes = ("batch", "length", "embed")
+        mixed = self.attention(self.attention_norm(x_BTD), positions_BT, mask_BTT, constrain)
+        x_BTD = constrain(x_BTD + mixed, axes)
+        return constrain(x_BTD + self.mlp(self.mlp_norm(x_BTD), constrain), axes)

@@ -1,0 +1,87 @@
+"""Pure functions over a parameter tree; no module object leaves this room."""
+
+import dataclasses
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from scaling.models.config import DecoderConfig
+from scaling.models.decoder import Decoder
+from scaling.models.layers import Constrain
+from scaling.models.parameter import ParamSpec
+
+Params = Any  # nested dict of arrays
+Specs = Any  # nested dict of ParamSpec, same structure
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model family at one shape.
+
+    specs: nested dict of `ParamSpec`, one a parameter; every tree of parameters has its structure.
+    """
+
+    config: DecoderConfig
+    specs: Specs
+    _graph: nnx.GraphDef
+    _structure: jax.tree_util.PyTreeDef
+
+    def init(self, seed: jax.Array, init_std: Any) -> Params:
+        """Draws parameters; `init_std` is a tree of floats, from the parametrization.
+
+        Vectors (norm gains) start at 1; everything else is normal with its own standard deviation.
+        The key of a leaf depends on its name and its layer's index only, so scanned and unrolled
+        layers start at the same numbers. Pure, traceable in `seed` and `init_std`.
+        """
+        root = jax.random.key(seed)
+
+        def draw(path, spec: ParamSpec, std):
+            if spec.role == "vector":
+                return jnp.ones(spec.shape, jnp.float32)
+            names = [entry.key for entry in path]
+            layers = [int(name) for name in names if name.isdigit()]
+            name = "/".join(name for name in names if not name.isdigit())
+            key = jax.random.fold_in(root, zlib.crc32(name.encode()))
+            if spec.axes[0] == "layers":
+                indices = jnp.arange(spec.shape[0])
+                keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+                return std * jax.vmap(lambda k: jax.random.normal(k, spec.shape[1:]))(keys)
+            key = jax.random.fold_in(key, layers[0] if layers else 0)
+            return std * jax.random.normal(key, spec.shape)
+
+        return jax.tree_util.tree_map_with_path(draw, self.specs, init_std)
+
+    def apply(
+        self, params: Params, batch: dict[str, jax.Array], constrain: Constrain = lambda x, axes: x
+    ) -> jax.Array:
+        """Logits [B, T, V] for a batch of an objective (see `scaling.objectives`).
+
+        constrain: gives an activation, named by its logical axes, a sharding.
+        """
+        module = nnx.merge(
+            self._graph, jax.tree.unflatten(self._structure, jax.tree.leaves(params))
+        )
+        return module(
+            batch["decoder_input_tokens"],
+            batch["decoder_positions"],
+            batch["decoder_segment_ids"],
+            constrain,
+        )
+
+
+def build_model(config: DecoderConfig) -> Model:
+    """The model of a config. Allocates nothing: its parameters are known by shape only."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config)))
+    flat = [(path, leaf.get_metadata()["spec"]) for path, leaf in nnx.to_flat_state(state)]
+    specs: dict = {}
+    for path, spec in flat:
+        node = specs
+        for name in path[:-1]:
+            node = node.setdefault(name, {})
+        node[path[-1]] = spec
+    if jax.tree.leaves(specs) != [spec for _, spec in flat]:
+        raise AssertionError("the flat order of parameters differs between Flax and plain dicts")
+    return Model(config, specs, graph, jax.tree.structure(state))

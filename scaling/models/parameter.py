@@ -1,0 +1,39 @@
+"""ParamSpec: all that other rooms may know of a parameter without meeting a module."""
+
+import dataclasses
+import math
+from typing import Literal
+
+Role = Literal["embed", "hidden", "vector", "unembed"]
+Group = Literal["embedding", "attention", "mlp", "norm", "unembedding"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParamSpec:
+    """One parameter's shape and meaning; hashable, so it may ride in a treedef.
+
+    shape: sizes, a stacked `layers` axis first where layers are scanned.
+    axes: one logical axis name per dimension (T5X's names).
+    role: how a parametrization treats it. group: where accounting counts it.
+    in_axes: the logical axes summed over in the forward product; their sizes multiply to fan_in.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    role: Role
+    group: Group
+    in_axes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != len(self.axes):
+            raise ValueError(f"shape {self.shape} and axes {self.axes} differ in length")
+        if not set(self.in_axes) <= set(self.axes):
+            raise ValueError(f"in_axes {self.in_axes} are not all among {self.axes}")
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def fan_in(self) -> int:
+        return math.prod(n for n, axis in zip(self.shape, self.axes) if axis in self.in_axes)

@@ -1,0 +1,25 @@
+"""Losses as sums, so that microbatches, devices and evaluation shards add exactly."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class LossSums(NamedTuple):
+    """loss: sum of weighted nats; weight: sum of weights. Arrays of one common shape."""
+
+    loss: jax.Array
+    weight: jax.Array
+
+    def __add__(self, other: "LossSums") -> "LossSums":
+        return LossSums(self.loss + other.loss, self.weight + other.weight)
+
+
+def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array) -> LossSums:
+    """Negative log-likelihood in nats, summed over each row: two arrays [B], in float32."""
+    logits_BTV = logits_BTV.astype(jnp.float32)
+    log_normaliser_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
+    target_logit_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
+    nats_BT = (log_normaliser_BT - target_logit_BT) * weights_BT
+    return LossSums(nats_BT.sum(axis=-1), weights_BT.sum(axis=-1))

@@ -1,0 +1,100 @@
+"""The device mesh, and which logical axis lies along which of its axes.
+
+Parameters and activations have rules of their own: `embed` of a weight may be split over `fsdp`
+(it is gathered before use), while `embed` of an activation stays whole and its `batch` is split
+over both data axes. A logical axis without a rule is an error, never silently replicated.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from scaling.config import Config
+from scaling.errors import UserError
+
+PARAMETER_RULES: dict[str, str | None] = {
+    "layers": None,
+    "vocab": "tensor",
+    "embed": "fsdp",
+    "mlp": "tensor",
+    "heads": "tensor",
+    "kv": None,
+}
+
+ACTIVATION_RULES: dict[str, str | tuple[str, ...] | None] = {
+    "batch": ("data", "fsdp"),
+    "length": None,
+    "embed": None,
+    "mlp": "tensor",
+    "heads": "tensor",
+    "kv": None,
+    "vocab": "tensor",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig(Config):
+    """Sizes of the mesh axes; their product must be the number of devices used."""
+
+    data: int = 1
+    fsdp: int = 1
+    tensor: int = 1
+
+    def validate(self) -> None:
+        for axis in ("data", "fsdp", "tensor"):
+            self.require(getattr(self, axis) >= 1, axis, "an integer of at least 1")
+
+    @property
+    def size(self) -> int:
+        return self.data * self.fsdp * self.tensor
+
+
+def make_mesh(config: MeshConfig) -> Mesh:
+    """A mesh over the first `config.size` devices. Raises `UserError` if there are fewer."""
+    devices = jax.devices()
+    if config.size > len(devices):
+        raise UserError(
+            f"mesh {config.data} x {config.fsdp} x {config.tensor} needs {config.size} devices,"
+            f" this process sees {len(devices)} ({devices[0].platform})"
+        )
+    shape = (config.data, config.fsdp, config.tensor)
+    names = ("data", "fsdp", "tensor")
+    auto = (AxisType.Auto,) * 3
+    return jax.make_mesh(shape, names, axis_types=auto, devices=devices[: config.size])
+
+
+def parameter_shardings(mesh: Mesh, specs: Any) -> Any:
+    """Tree of `NamedSharding` with the structure of `specs` (a tree of `ParamSpec`)."""
+
+    def sharding(spec) -> NamedSharding:
+        for size, axis in zip(spec.shape, spec.axes):
+            _check_divides(mesh, PARAMETER_RULES, axis, size)
+        return NamedSharding(mesh, PartitionSpec(*(PARAMETER_RULES[axis] for axis in spec.axes)))
+
+    return jax.tree.map(sharding, specs)
+
+
+def batch_sharding(mesh: Mesh, leading_axes: int = 0) -> NamedSharding:
+    """For arrays [..., batch, length] with some unsharded axes before the batch."""
+    return NamedSharding(mesh, PartitionSpec(*([None] * leading_axes), ACTIVATION_RULES["batch"]))
+
+
+def constrainer(mesh: Mesh):
+    """A function that pins an activation, named by its logical axes, to its sharding."""
+
+    def constrain(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+        spec = PartitionSpec(*(ACTIVATION_RULES[axis] for axis in axes))
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+    return constrain
+
+
+def _check_divides(mesh: Mesh, rules: dict, axis: str, size: int) -> None:
+    along = rules[axis]
+    if along is not None and size % mesh.shape[along]:
+        raise UserError(
+            f"the logical axis {axis!r} of size {size} does not divide by the mesh axis"
+            f" {along!r} of size {mesh.shape[along]}"
+        )
