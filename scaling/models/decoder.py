@@ -13,7 +13,9 @@ class Decoder(nnx.Module):
 
     def __init__(self, config: DecoderConfig):
         table = {"vocab": config.vocab_size, "embed": config.d_model}
-        self.embedding = parameter(None, table, "embed", "embedding")
+        # A tied table counts as unembedding: that is where it takes part in a matrix product.
+        group = "unembedding" if config.tie_embeddings else "embedding"
+        self.embedding = parameter(None, table, "embed", group)
         if config.scan_layers:
             self.layers = Block(config, stack=config.n_layers)
         else:

@@ -1,0 +1,19 @@
+"""Parameters by group."""
+
+import typing
+from typing import Any
+
+import jax
+
+from scaling.models.parameter import Group
+
+
+def count_parameters(specs: Any) -> dict[str, int]:
+    """Parameters in each group of `ParamSpec.group`, every group present, 0 where it has none.
+
+    A tied embedding table counts once, as unembedding: there it takes part in a matrix product.
+    """
+    counts = dict.fromkeys(typing.get_args(Group), 0)
+    for spec in jax.tree.leaves(specs):
+        counts[spec.group] += spec.size
+    return counts

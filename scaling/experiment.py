@@ -1,0 +1,90 @@
+"""Experiment: everything that determines one training run, and its identity."""
+
+import dataclasses
+import re
+from typing import Literal
+
+from scaling.config import Config, content_hash
+from scaling.data.config import DataConfig
+from scaling.models import DecoderConfig
+from scaling.optim import AdamWConfig, ScheduleConfig
+from scaling.parametrizations import ParametrizationConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(Config):
+    """How often the fixed validation set is read: `n_evaluations` times, evenly, the last at the end.
+
+    batch_size: validation rows per call.
+    """
+
+    n_evaluations: int = 4
+    batch_size: int = 64
+
+    def validate(self) -> None:
+        self.require(self.n_evaluations >= 1, "n_evaluations", "an integer of at least 1")
+        self.require(self.batch_size >= 1, "batch_size", "an integer of at least 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(Config):
+    """One training run. Equal experiments have equal canonical JSON and so one run id.
+
+    name: readable prefix of the run id.
+    batch_size: sequences per update, over all devices.
+    n_steps: updates; the run trains on `n_steps * batch_size * data.sequence_length` tokens.
+    seed: of the initial parameters and of the order of the data.
+    """
+
+    name: str = "run"
+    model: DecoderConfig
+    data: DataConfig
+    objective: Literal["causal_lm"] = "causal_lm"
+    parametrization: ParametrizationConfig
+    optimizer: AdamWConfig
+    schedule: ScheduleConfig
+    batch_size: int = 8
+    n_steps: int
+    seed: int = 0
+    evaluation: EvaluationConfig
+
+    def validate(self) -> None:
+        self.require(
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) is not None,
+            "name",
+            "letters, digits, '.', '_' and '-' (it becomes a folder's name), at most 64",
+        )
+        self.require(self.batch_size >= 1, "batch_size", "an integer of at least 1")
+        self.require(self.n_steps >= 1, "n_steps", "an integer of at least 1")
+        self.require(0 <= self.seed < 2**31, "seed", "an integer in [0, 2^31)")
+        if self.model.vocab_size != self.data.tokenizer.vocab_size:
+            raise self.model.refuse(
+                "vocab_size", f"the tokenizer's vocabulary, {self.data.tokenizer.vocab_size}"
+            )
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.name}-{content_hash(self.to_json())}"
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.batch_size * self.data.sequence_length
+
+    @property
+    def n_tokens(self) -> int:
+        """Training targets seen, padding included."""
+        return self.n_steps * self.tokens_per_step
+
+    @property
+    def shape_key(self) -> str:
+        """Experiments of one shape share one compiled program; all else is its argument."""
+        return content_hash(
+            {
+                "model": self.model.to_json(),
+                "objective": self.objective,
+                "schedule": self.schedule.shape,
+                "batch_size": self.batch_size,
+                "sequence_length": self.data.sequence_length,
+                "evaluation_batch_size": self.evaluation.batch_size,
+            }
+        )

@@ -1,0 +1,6 @@
+"""Training one experiment: a compiled program, a loop around it, checkpoints, a record."""
+
+from scaling.training.loop import train
+from scaling.training.preemption import Preempted, StopRequest
+
+__all__ = ["Preempted", "StopRequest", "train"]

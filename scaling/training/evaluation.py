@@ -1,0 +1,53 @@
+"""Loss on the fixed validation set, with its standard error and bits per byte."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from scaling.data import PreparedData
+from scaling.results import Evaluation
+from scaling.training.program import Program
+
+
+def evaluate(
+    program: Program,
+    params: Any,
+    data: PreparedData,
+    batch_size: int,
+    step: int,
+    n_tokens_seen: int,
+) -> Evaluation:
+    """Reads every validation row once.
+
+    The loss is the ratio of total nats to total targets; its standard error is that of a ratio
+    estimator over rows. Non-finite results are None: missing is never a number.
+    """
+    rows = data.validation_rows
+    nats, weights = [], []
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        short = batch_size - len(batch)
+        padded = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)]) if short else batch
+        sums = program.evaluate_rows(params, padded)
+        nats.append(np.asarray(sums.loss, np.float64)[: len(batch)])
+        weights.append(np.asarray(sums.weight, np.float64)[: len(batch)])
+    nats_r, weights_r = np.concatenate(nats), np.concatenate(weights)
+    loss = nats_r.sum() / weights_r.sum()
+    if not math.isfinite(loss):
+        return Evaluation(
+            step=step, n_tokens_seen=n_tokens_seen, loss=None, standard_error=None,
+            bits_per_byte=None,
+        )
+    residual_r = nats_r - loss * weights_r
+    n = len(nats_r)
+    variance = n / (n - 1) * (residual_r**2).sum() if n > 1 else math.nan
+    # Control tokens stand for 0 bytes, so targets that are no text drop out of the denominator.
+    n_bytes = int(data.token_bytes[rows[:, 1:]].sum())
+    return Evaluation(
+        step=step,
+        n_tokens_seen=n_tokens_seen,
+        loss=float(loss),
+        standard_error=float(math.sqrt(variance) / weights_r.sum()) if n > 1 else None,
+        bits_per_byte=float(nats_r.sum() / math.log(2) / n_bytes) if n_bytes else None,
+    )

@@ -1,0 +1,115 @@
+"""Training metrics: a line of `metrics.jsonl` a window of updates, mirrored to TensorBoard."""
+
+import json
+import time
+
+import numpy as np
+from etils import epath
+from tensorboardX import SummaryWriter
+
+from scaling.results import Evaluation
+from scaling.results.files import write_atomically, writing
+
+MAX_WINDOWS = 200
+
+
+class MetricsLog:
+    """Averages updates over windows of `window` steps and appends a line at the end of each.
+
+    A line: step (updates done), n_tokens, loss (mean over the window, nats per token),
+    gradient_norm (mean), learning_rate (of the window's last update). A resumed run first drops the
+    lines past its checkpoint, so the file is the one that an uninterrupted run writes.
+    """
+
+    def __init__(self, run_dir: epath.Path, n_steps: int, tokens_per_step: int):
+        self.window = max(1, n_steps // MAX_WINDOWS)
+        self.curve: list[dict[str, float]] = []
+        self._n_steps = n_steps
+        self._tokens_per_step = tokens_per_step
+        self._pending = {"loss": [], "gradient_norm": []}
+        self._path = run_dir / "metrics.jsonl"
+        self._run_dir = run_dir
+        self._board: SummaryWriter | None = None
+
+    def resume(self, step: int, pending: dict[str, list[float]]) -> None:
+        """Keeps the lines up to `step`; `pending` is what `pending()` gave at the checkpoint."""
+        lines = self._path.read_text().splitlines() if step and self._path.exists() else []
+        self.curve = [line for line in map(_parse, lines) if line and line["step"] <= step]
+        text = "".join(json.dumps(line) + "\n" for line in self.curve)
+        write_atomically(self._path, text)
+        self._pending = pending or {"loss": [], "gradient_norm": []}
+
+    def pending(self) -> dict[str, list[float]]:
+        return self._pending
+
+    def add(self, first_step: int, metrics: dict[str, np.ndarray]) -> None:
+        """Takes the metrics of consecutive updates, the first of them number `first_step`."""
+        lines = []
+        for i, loss in enumerate(metrics["loss"]):
+            self._pending["loss"].append(float(loss))
+            self._pending["gradient_norm"].append(float(metrics["gradient_norm"][i]))
+            done = first_step + i + 1
+            if done % self.window == 0 or done == self._n_steps:
+                lines.append(
+                    {
+                        "step": done,
+                        "n_tokens": done * self._tokens_per_step,
+                        **{name: float(np.mean(v)) for name, v in self._pending.items()},
+                        "learning_rate": float(metrics["learning_rate"][i]),
+                    }
+                )
+                self._pending = {"loss": [], "gradient_norm": []}
+        if lines:
+            self.curve += lines
+            with writing(self._path), self._path.open("a") as file:
+                file.write("".join(json.dumps(line) + "\n" for line in lines))
+            for line in lines:
+                for name in ("loss", "gradient_norm", "learning_rate"):
+                    self.board.add_scalar(f"train/{name}", line[name], line["step"])
+
+    def add_evaluation(self, evaluation: Evaluation) -> None:
+        for name in ("loss", "bits_per_byte"):
+            value = getattr(evaluation, name)
+            if value is not None:
+                self.board.add_scalar(f"validation/{name}", value, evaluation.step)
+
+    @property
+    def board(self) -> SummaryWriter:
+        if self._board is None:
+            self._board = SummaryWriter(str(self._run_dir / "tensorboard"), flush_secs=30)
+        return self._board
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+class ProgressFile:
+    """`progress.json`, replaced about once a second: what the live table shows of a run."""
+
+    def __init__(self, run_dir: epath.Path, n_steps: int):
+        self._path = run_dir / "progress.json"
+        self._n_steps = n_steps
+        self._last = 0.0
+
+    def show(self, step: int, loss: float | None, flops_per_second: float | None) -> None:
+        now = time.time()
+        if now - self._last < 1.0:
+            return
+        self._last = now
+        state = {
+            "step": step,
+            "n_steps": self._n_steps,
+            "loss": loss,
+            "flops_per_second": flops_per_second,
+            "updated_at": now,
+        }
+        write_atomically(self._path, json.dumps(state))
+
+
+def _parse(line: str) -> dict | None:
+    """A line of metrics, or None for one that a crash cut short."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None

@@ -1,0 +1,34 @@
+"""Stopping cleanly: a signal sets a flag, the loop saves a checkpoint and leaves."""
+
+import signal
+
+
+class Preempted(Exception):
+    """The run was asked to stop and saved its state. `exit_code` is what a launcher retries on."""
+
+    def __init__(self, run_id: str, step: int, exit_code: int):
+        super().__init__(f"{run_id}: stopped after step {step}, state saved; run again to continue")
+        self.exit_code = exit_code
+
+
+class StopRequest:
+    """Set by SIGTERM or SIGINT while installed; a second signal kills at once, as usual."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def install(self) -> "StopRequest":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        return self
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + (self.signal or signal.SIGTERM)
+
+    def _on_signal(self, number: int, frame) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,192 @@
+"""The compiled functions of one shape: init, a chunk of updates, evaluation.
+
+Learning rates, schedule, seed and step count are arguments, so every run of one shape uses the
+same program, in this process through a cache and in others through JAX's persistent one.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from scaling.accounting import forward_flops_per_token
+from scaling.experiment import Experiment
+from scaling.models import build_model
+from scaling.objectives import CausalLM, LossSums
+from scaling.optim import Hyperparameters, apply_adamw, init_adamw
+from scaling.parametrizations import parameter_rules
+from scaling.partitioning import (
+    MeshConfig,
+    batch_sharding,
+    constrainer,
+    make_mesh,
+    parameter_shardings,
+)
+
+# Updates of a tiny model take about a millisecond, as long as dispatching one; a chunk of this many
+# FLOPs makes dispatch cheap and is still short enough to stop after.
+FLOPS_PER_DISPATCH = 5e9
+MAX_STEPS_PER_DISPATCH = 32
+
+
+class TrainState(NamedTuple):
+    """Everything that training changes. step: updates done, int32."""
+
+    params: Any
+    optimizer: optax.ScaleByAdamState
+    step: jax.Array
+
+
+class Program:
+    """Compiled functions for every experiment with one `shape_key`, on one mesh.
+
+    Attributes: model, mesh, max_chunk (updates in one call at most), compile_seconds.
+    """
+
+    def __init__(self, experiment: Experiment, mesh_config: MeshConfig, bos_id: int):
+        self.model = build_model(experiment.model)
+        self.mesh = make_mesh(mesh_config)
+        self.objective = CausalLM(bos_id)
+        self._schedule_shape = experiment.schedule.shape
+        self._constrain = constrainer(self.mesh)
+        forward = sum(
+            forward_flops_per_token(experiment.model, experiment.data.sequence_length).values()
+        )
+        per_step = 3 * forward * experiment.tokens_per_step
+        self.max_chunk = int(np.clip(FLOPS_PER_DISPATCH // per_step, 1, MAX_STEPS_PER_DISPATCH))
+        self._batches = batch_sharding(self.mesh, leading_axes=1)
+        self._rows = batch_sharding(self.mesh)
+        self._everywhere = NamedSharding(self.mesh, PartitionSpec())
+        self.state_shardings = self._state_shardings()
+        self.compile_seconds = 0.0
+        self._compile(experiment)
+
+    def init(self, experiment: Experiment) -> TrainState:
+        """The state before the first update."""
+        rules = parameter_rules(experiment.parametrization, self.model.specs)
+        init_std = jax.tree.map(lambda r: jnp.float32(r.init_std), rules)
+        return self._init(jnp.uint32(experiment.seed), init_std)
+
+    def hyperparameters(self, experiment: Experiment) -> Hyperparameters:
+        rules = parameter_rules(experiment.parametrization, self.model.specs)
+        return Hyperparameters.of(
+            experiment.optimizer, experiment.schedule, experiment.n_steps, rules
+        )
+
+    def train_chunk(
+        self, state: TrainState, rows: np.ndarray, hyperparameters: Hyperparameters
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Runs `len(rows)` updates. `state` is donated.
+
+        rows: int [k, batch, T + 1], k at most `max_chunk`.
+        Returns the new state and metrics, arrays [max_chunk] of which the first k are filled:
+        `loss` (mean nats per token before that update), `gradient_norm`, `learning_rate`.
+        """
+        n = len(rows)
+        if n < self.max_chunk:
+            padding = np.repeat(rows[-1:], self.max_chunk - n, axis=0)
+            rows = np.concatenate([rows, padding])
+        batches = jax.device_put(self.objective.example(rows), self._batches)
+        return self._train(state, batches, hyperparameters, np.int32(n))
+
+    def evaluate_rows(self, params: Any, rows: np.ndarray) -> LossSums:
+        """Row sums of nats and weights, device arrays [R], for int rows [R, T + 1]."""
+        return self._evaluate(params, jax.device_put(self.objective.example(rows), self._rows))
+
+    def _row_sums(self, params: Any, batch: dict[str, jax.Array]) -> LossSums:
+        return self.objective.loss(self.model.apply(params, batch, self._constrain), batch)
+
+    def _state_shardings(self) -> TrainState:
+        params = parameter_shardings(self.mesh, self.model.specs)
+        return TrainState(
+            params,
+            optax.ScaleByAdamState(count=self._everywhere, mu=params, nu=params),
+            self._everywhere,
+        )
+
+    def _compile(self, experiment: Experiment) -> None:
+        """Compiles ahead of the first call, so that compile time is known and not in step time."""
+
+        def init(seed, init_std) -> TrainState:
+            params = self.model.init(seed, init_std)
+            return TrainState(params, init_adamw(params), jnp.int32(0))
+
+        def mean_loss(params, batch):
+            sums = self._row_sums(params, batch)
+            return sums.loss.sum() / sums.weight.sum()
+
+        def update(state: TrainState, batch, hp) -> tuple[TrainState, dict[str, jax.Array]]:
+            loss, gradients = jax.value_and_grad(mean_loss)(state.params, batch)
+            params, optimizer, metrics = apply_adamw(
+                self._schedule_shape, hp, state.params, state.optimizer, gradients, state.step
+            )
+            return TrainState(params, optimizer, state.step + 1), {"loss": loss, **metrics}
+
+        def train_chunk(state, batches, hp, n):
+            def body(i, carry):
+                state, filled = carry
+                state, metrics = update(state, jax.tree.map(lambda x: x[i], batches), hp)
+                return state, jax.tree.map(lambda a, m: a.at[i].set(m), filled, metrics)
+
+            names = ("loss", "gradient_norm", "learning_rate")
+            empty = {name: jnp.zeros(self.max_chunk, jnp.float32) for name in names}
+            # A traced trip count: one program serves every chunk length, with the same bits.
+            return jax.lax.fori_loop(0, n, body, (state, empty))
+
+        start = time.monotonic()
+        rules = parameter_rules(experiment.parametrization, self.model.specs)
+        scalars = jax.tree.map(lambda r: jnp.float32(0), rules)
+        hp = self.hyperparameters(experiment)
+        self._init = (
+            jax.jit(init, out_shardings=self.state_shardings)
+            .lower(jnp.uint32(0), scalars)
+            .compile()
+        )
+        self.abstract_state = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            jax.eval_shape(init, jnp.uint32(0), scalars),
+            self.state_shardings,
+        )
+        length = experiment.data.sequence_length
+        chunk = np.zeros((self.max_chunk, experiment.batch_size, length + 1), np.int32)
+        self._train = (
+            jax.jit(
+                train_chunk,
+                in_shardings=(self.state_shardings, self._batches, self._everywhere, None),
+                out_shardings=(self.state_shardings, self._everywhere),
+                donate_argnums=0,
+            )
+            .lower(self.abstract_state, self.objective.example(chunk), hp, np.int32(1))
+            .compile()
+        )
+        rows = np.zeros((experiment.evaluation.batch_size, length + 1), np.int32)
+        self._evaluate = (
+            jax.jit(
+                self._row_sums,
+                in_shardings=(self.state_shardings.params, self._rows),
+                out_shardings=self._everywhere,
+            )
+            .lower(self.abstract_state.params, self.objective.example(rows))
+            .compile()
+        )
+        self.compile_seconds = time.monotonic() - start
+
+
+_programs: dict[tuple[str, MeshConfig, int], Program] = {}
+
+
+def program_for(experiment: Experiment, mesh: MeshConfig, bos_id: int) -> tuple[Program, float]:
+    """The program of the experiment's shape, and the seconds spent compiling it just now.
+
+    A worker meets its runs grouped by nothing in particular, so the programs of all shapes of a
+    sweep stay; they are small beside the states they train.
+    """
+    key = (experiment.shape_key, mesh, bos_id)
+    if key in _programs:
+        return _programs[key], 0.0
+    _programs[key] = Program(experiment, mesh, bos_id)
+    return _programs[key], _programs[key].compile_seconds
