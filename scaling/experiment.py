@@ -44,7 +44,7 @@ class Experiment(Config):
     optimizer: AdamWConfig
     schedule: ScheduleConfig
     batch_size: int = 8
-    n_steps: int
+    n_steps: int = 1000
     seed: int = 0
     evaluation: EvaluationConfig
 

@@ -1,6 +1,7 @@
 """Pure functions over a parameter tree; no module object leaves this room."""
 
 import dataclasses
+import functools
 import zlib
 from typing import Any
 
@@ -72,6 +73,7 @@ class Model:
         )
 
 
+@functools.lru_cache(maxsize=256)
 def build_model(config: DecoderConfig) -> Model:
     """The model of a config. Allocates nothing: its parameters are known by shape only."""
     graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config)))

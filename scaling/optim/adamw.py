@@ -22,7 +22,7 @@ class AdamWConfig(Config):
     clip_norm: gradients are scaled down to this global norm where they exceed it.
     """
 
-    learning_rate: float
+    learning_rate: float = 0.01
     b1: float = 0.9
     b2: float = 0.95
     epsilon: float = 1e-8

@@ -3,12 +3,15 @@
 import signal
 
 
-class Preempted(Exception):
-    """The run was asked to stop and saved its state. `exit_code` is what a launcher retries on."""
+class Preempted(SystemExit):
+    """The run was asked to stop and saved its state.
 
-    def __init__(self, run_id: str, step: int, exit_code: int):
-        super().__init__(f"{run_id}: stopped after step {step}, state saved; run again to continue")
-        self.exit_code = exit_code
+    Its `code` (128 + the signal) is the exit status that a launcher retries on.
+    """
+
+    def __init__(self, run_id: str, step: int, code: int):
+        super().__init__(code)
+        self.message = f"{run_id}: stopped after step {step}, state saved; run again to continue"
 
 
 class StopRequest:
