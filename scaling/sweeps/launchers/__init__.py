@@ -1,0 +1,1 @@
+"""Where workers run: one module a place, each with a `launch` that ends when the sweep is done."""

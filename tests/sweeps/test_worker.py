@@ -1,0 +1,115 @@
+"""Workers as real processes that are killed, stopped and interrupted at any moment."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from scaling.sweeps.claims import read_holder
+
+
+def test_import_leaves_jax_alone():
+    code = "import sys, scaling.sweeps.worker; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_takes_runs_in_the_order_of_the_plan(sweep):
+    sweep.plan(5)
+    assert sweep.worker("w").wait() == 0
+    assert [run for run, _ in sweep.attempts("begin")] == ["r0", "r1", "r2", "r3", "r4"]
+    assert sweep.worker("w").wait() == 0  # nothing is left to do
+    sweep.check_trained_once(5, set())
+
+
+def test_sigkilled_workers_lose_nothing_and_double_nothing(sweep, sigkill):
+    sweep.plan(40, seconds=0.2)
+    rng = random.Random(0)
+    workers = [sweep.worker(f"w{i}") for i in range(4)]
+    killed = set()
+    while len(killed) < 10 and len(sweep.records()) < 38:
+        time.sleep(rng.uniform(0.05, 0.5))
+        i = rng.randrange(4)
+        sigkill(workers[i].pid)
+        killed.add(workers[i].pid)
+        workers[i] = sweep.worker(f"w{i}")
+    assert [worker.wait() for worker in workers] == [0] * 4
+    assert killed & {pid for _, pid in sweep.attempts("begin")}
+    sweep.check_trained_once(40, killed)
+
+
+def test_waits_for_the_living_and_takes_over_from_the_dead(sweep, sigkill, wait_until):
+    sweep.plan(1, seconds=2)
+    first = sweep.worker("first")
+    wait_until(lambda: len(sweep.attempts("begin")) == 1)
+    second = sweep.worker("second")
+    time.sleep(1)
+    assert second.poll() is None and len(sweep.attempts("begin")) == 1
+    sigkill(first.pid)
+    assert second.wait() == 0
+    assert [pid for _, pid in sweep.attempts("end")] == [second.pid]
+
+
+def test_worker_that_lost_its_claim_does_not_write(sweep, wait_until):
+    sweep.plan(1, seconds=1.5)
+    first = sweep.worker("first", 0.5)
+    wait_until(lambda: len(sweep.attempts("begin")) == 1)
+    first.send_signal(signal.SIGSTOP)  # for longer than its lease: a suspended machine
+    second = sweep.worker("second", 0.5)
+    wait_until(lambda: len(sweep.attempts("begin")) == 2)
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() in (0, 75)
+    assert second.wait() == 0
+    assert sweep.records()["r0"]["device"] == f"pid {second.pid}"
+    sweep.check_trained_once(1, {first.pid})
+
+
+def test_exception_becomes_a_failed_record_and_the_rest_goes_on(sweep):
+    sweep.plan(3, r1="raise")
+    assert sweep.worker("w").wait() == 0
+    record = sweep.records()["r1"]
+    assert record["status"] == "failed"
+    assert record["reason"] == "ArithmeticError: the sum is off at step 1 of 2"
+    assert "raise ArithmeticError" in (sweep.root / "runs" / "r1" / "log.txt").read_text()
+    assert {sweep.records()[run]["status"] for run in ("r0", "r2")} == {"ok"}
+
+
+def test_what_the_user_can_put_right_stops_the_worker_and_loses_nothing(sweep):
+    for behaviour, message in (("user_error", "the corpus is missing"), ("full_disk", "No space")):
+        sweep.plan(2, r1=behaviour)
+        worker = sweep.worker("w")
+        output, _ = worker.communicate()
+        assert worker.returncode == 2
+        assert len(output.splitlines()) == 1 and message in output
+        assert sorted(sweep.records()) == ["r0"]
+        assert read_holder(sweep.root / "runs" / "r1").released
+    sweep.plan(2)
+    assert sweep.worker("w").wait() == 0
+    assert sweep.records()["r1"]["status"] == "ok"
+
+
+def test_termination_releases_the_run(sweep, wait_until):
+    sweep.plan(1, seconds=60)
+    for number, n in ((signal.SIGTERM, 1), (signal.SIGINT, 2)):
+        worker = sweep.worker("w")
+        wait_until(lambda: len(sweep.attempts("begin")) == n)
+        worker.send_signal(number)
+        assert worker.wait() != 0
+        assert read_holder(sweep.root / "runs" / "r0").released
+    assert sweep.records() == {}
+
+
+def test_run_that_crashed_too_often_becomes_a_failed_record(sweep):
+    sweep.plan(2)
+    run_dir = sweep.root / "runs" / "r0"
+    run_dir.mkdir(parents=True)
+    for generation in range(3):
+        (run_dir / f"claim.{generation}").write_text(json.dumps({"worker": "w"}))
+        (run_dir / f"claim.{generation}.crashed").write_text("killed by SIGSEGV\n")
+    (run_dir / "claim.2.released").touch()
+    assert sweep.worker("w").wait() == 0
+    assert sweep.records()["r0"]["status"] == "failed"
+    assert "3 times" in sweep.records()["r0"]["reason"]
+    assert sweep.records()["r1"]["status"] == "ok"
+    assert [run for run, _ in sweep.attempts("begin")] == ["r1"]
