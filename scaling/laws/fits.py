@@ -1,0 +1,162 @@
+"""Every law at once: approaches 2 and 3 on one table, with their rolling hold-outs."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from scaling.config import did_you_mean
+from scaling.errors import UserError
+from scaling.laws.allocation import FlopsRelation
+from scaling.laws.chinchilla import ChinchillaFit, fit_chinchilla
+from scaling.laws.point_fit import FitError
+from scaling.laws.holdout import Holdout, Prediction, rolling
+from scaling.laws.isoflop import MIN_BUDGETS_OF_FRONTIER, IsoflopFit, fit_isoflop
+from scaling.laws.parabola import fit_parabola
+from scaling.laws.powerlaw import PowerLawFit, fit_power_law
+from scaling.laws.runs import RunSet, usable_runs
+
+LAWS: dict[str, Callable] = {
+    "chinchilla": fit_chinchilla,
+    "isoflop": fit_isoflop,
+    "power_law": fit_power_law,
+}
+_HOLDOUT_REPLICATES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class LawFits:
+    """Approach 2 and approach 3 on the same runs; None where refused, with the reason in problems.
+
+    holdouts: by law name. level: of every interval.
+    """
+
+    runs: RunSet
+    isoflop: IsoflopFit | None
+    chinchilla: ChinchillaFit | None
+    holdouts: dict[str, Holdout]
+    problems: tuple[str, ...]
+    level: float
+    seed: int
+    relation: FlopsRelation
+
+    @property
+    def largest_flops(self) -> float:
+        """Of the runs in the fit: where extrapolation starts."""
+        return float(self.runs.flops.max())
+
+    def to_json(self) -> dict:
+        laws = {"isoflop": self.isoflop, "chinchilla": self.chinchilla}
+        return {
+            "laws": {
+                name: {**law.to_json(), "holdout": self.holdouts[name].to_json()}
+                for name, law in laws.items()
+                if law is not None
+            },
+            "problems": list(self.problems),
+            "n_points": len(self.runs),
+            "dropped": list(self.runs.dropped),
+            "notes": list(self.runs.notes),
+            "level": self.level,
+            "seed": self.seed,
+            "flops_relation": self.relation.to_json(),
+            "data_hash": self.runs.data_hash,
+            "fitted_run_ids": sorted(set(self.runs.run_ids)),
+        }
+
+
+def fit(law: str, runs: pd.DataFrame, **options) -> ChinchillaFit | IsoflopFit | PowerLawFit:
+    """Fits one law of `LAWS` to a table of runs; options are those of its own function."""
+    if law not in LAWS:
+        raise UserError(f"no law {law!r}{did_you_mean(law, LAWS)}")
+    return LAWS[law](usable_runs(runs), **options)
+
+
+def fit_all(
+    runs: pd.DataFrame,
+    level: float = 0.9,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    delta: float = 1e-3,
+    seed_noise: float | None = None,
+) -> LawFits:
+    """Approaches 2 and 3 with intervals at `level` and rolling hold-outs.
+
+    seed_noise: run-to-run standard deviation of the loss in nats, a floor for the noise that the
+    fits see; None takes it from runs that repeat one (N, D), if there are any. delta: of the
+    Huber loss in approach 3. Raises `UserError` if neither approach can be fitted.
+    """
+    if not 0 < level < 1:
+        raise UserError(f"level = {level!r}: expected a number between 0 and 1")
+    if bootstrap < 10:
+        raise UserError(f"bootstrap = {bootstrap!r}: expected at least 10 replicates")
+    table = usable_runs(runs)
+    noise = repeat_noise(table) if seed_noise is None else seed_noise / float(table.loss.mean())
+    shared = dict(level=level, bootstrap=bootstrap, seed=seed, seed_noise=noise)
+    isoflop = chinchilla = None
+    problems, holdouts = [], {}
+    try:
+        isoflop = fit_isoflop(table, **shared)
+        problems += isoflop.problems
+        holdouts["isoflop"] = isoflop_holdout(table, level, seed, noise)
+    except UserError as problem:
+        problems.append(str(problem))
+    try:
+        chinchilla = fit_chinchilla(table, delta=delta, **shared)
+        holdouts["chinchilla"] = chinchilla_holdout(table, level, seed, delta, noise)
+    except UserError as problem:
+        problems.append(str(problem))
+    if isoflop is None and chinchilla is None:
+        raise FitError("no law fits these runs: " + "; ".join(problems))
+    relation = FlopsRelation.of(table.n_params, table.n_tokens, table.flops)
+    return LawFits(table, isoflop, chinchilla, holdouts, tuple(problems), level, seed, relation)
+
+
+def repeat_noise(runs: RunSet) -> float:
+    """Standard deviation of log loss among runs with the same N and D; 0 without any repeats."""
+    pairs = np.stack([runs.n_params, runs.n_tokens], axis=1)
+    group = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
+    freedom = len(runs) - len(np.unique(group))
+    if freedom < 1:
+        return 0.0
+    logs = np.log(runs.loss)
+    means = (np.bincount(group, logs) / np.bincount(group))[group]
+    return float(np.sqrt(((logs - means) ** 2).sum() / freedom))
+
+
+def chinchilla_holdout(
+    runs: RunSet, level: float, seed: int, delta: float, seed_noise: float
+) -> Holdout:
+    """Approach 3 on the smaller budgets against every run of the next."""
+
+    def forecast(train: RunSet, held_out: RunSet) -> Prediction:
+        law = fit_chinchilla(train, level, _HOLDOUT_REPLICATES, seed, delta, 32, seed_noise)
+        measured = np.log(held_out.loss)
+        errors = law.point.log_loss(held_out.logs) - measured
+        draws = law.point.form.log_loss(law.draws, held_out.logs).mean(axis=1)
+        variance = float(draws.var() + law.noise**2 / len(held_out))
+        try:
+            curve = fit_parabola(held_out, np.arange(len(held_out)))
+            optimum = float(np.log(law.loss(curve.n_opt, curve.d_opt) / curve.loss_opt))
+        except FitError:
+            optimum = None
+        return Prediction(errors, variance, optimum)
+
+    return rolling(runs, forecast, least_groups=2)
+
+
+def isoflop_holdout(runs: RunSet, level: float, seed: int, seed_noise: float) -> Holdout:
+    """L*(C) of the smaller budgets against the minimum of the next one's parabola."""
+
+    def forecast(train: RunSet, held_out: RunSet) -> Prediction:
+        law = fit_isoflop(train, level, _HOLDOUT_REPLICATES, seed, seed_noise)
+        if law.frontier is None:
+            raise FitError("; ".join(law.problems))
+        curve = fit_parabola(held_out, np.arange(len(held_out)))
+        value, draws = law.frontier.log_loss(curve.flops)
+        error = value - np.log(curve.loss_opt)
+        variance = float(draws.var() + law.noise**2 * curve.minimum_leverage)
+        return Prediction(np.array([error]), variance, float(error))
+
+    return rolling(runs, forecast, least_groups=MIN_BUDGETS_OF_FRONTIER)

@@ -1,0 +1,129 @@
+"""Rolling hold-out: fit the smaller budgets, forecast the next one, compare with its runs."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from scaling.errors import UserError
+from scaling.laws.runs import RunSet
+
+_MOST_GROUPS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a law fitted to smaller budgets says of a larger one, against what was measured.
+
+    log_errors: law minus measured log loss per held-out point, (points,).
+    variance: of their mean, expected if the form were exactly right (the law's own uncertainty
+    by bootstrap, plus run-to-run noise).
+    optimum_error: the law's log loss at the held-out budget's minimum, minus the parabola's; None
+    where that budget has no parabola.
+    """
+
+    log_errors: np.ndarray
+    variance: float
+    optimum_error: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    trained_up_to: float  # FLOPs
+    forecast_flops: float
+    measured: float  # geometric mean of the held-out losses, nats
+    prediction: Prediction
+
+    @property
+    def e_folds(self) -> float:
+        """How far beyond its data the law was asked, in e-folds of compute."""
+        return float(np.log(self.forecast_flops / self.trained_up_to))
+
+    def to_json(self) -> dict:
+        errors = self.prediction.log_errors
+        return {
+            "trained_up_to_flops": self.trained_up_to,
+            "forecast_flops": self.forecast_flops,
+            "n_points": len(errors),
+            "mean_error_percent": float(100 * errors.mean()),
+            "rms_error_percent": float(100 * np.sqrt((errors**2).mean())),
+            "rms_error_nats": float(self.measured * np.sqrt((errors**2).mean())),
+            "optimum_error_percent": (
+                None if self.prediction.optimum_error is None
+                else 100 * self.prediction.optimum_error
+            ),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Holdout:
+    """All folds of one law. refused: folds on which the law could not be fitted, and why."""
+
+    folds: tuple[Fold, ...]
+    refused: tuple[str, ...]
+
+    def model_error(self, e_folds: float) -> float:
+        """Standard deviation of log loss to add, `e_folds` of compute beyond the data.
+
+        The part of the folds' mean errors that neither the law's own uncertainty nor run-to-run
+        noise explains, taken to grow in proportion to the e-folds of compute beyond the data.
+        Zero where the folds' errors are no larger than expected.
+        """
+        if not self.folds or e_folds <= 0:
+            return 0.0
+        error = np.array([f.prediction.log_errors.mean() for f in self.folds])
+        expected = np.array([f.prediction.variance for f in self.folds])
+        distance = np.array([f.e_folds for f in self.folds])
+        # error^2 estimates expected + (slope x distance)^2, the less certainly the larger both are
+        weight = (distance**2 / expected) ** 2
+        slope_squared = (weight * (error**2 - expected) / distance**2).sum() / weight.sum()
+        return float(np.sqrt(max(0.0, slope_squared)) * e_folds)
+
+    @property
+    def optimum_errors(self) -> dict[float, float]:
+        """Log error at the held-out budgets' minima, by their FLOPs."""
+        return {
+            f.forecast_flops: f.prediction.optimum_error
+            for f in self.folds
+            if f.prediction.optimum_error is not None
+        }
+
+    def to_json(self) -> dict:
+        errors = [f.prediction.log_errors for f in self.folds]
+        rms = float(np.sqrt(np.mean(np.concatenate(errors) ** 2))) if errors else None
+        return {
+            "folds": [f.to_json() for f in self.folds],
+            "refused": list(self.refused),
+            "rms_error_percent": None if rms is None else 100 * rms,
+            "model_error_percent_per_efold": 100 * self.model_error(1.0) if errors else None,
+        }
+
+
+def rolling(
+    runs: RunSet, forecast: Callable[[RunSet, RunSet], Prediction], least_groups: int
+) -> Holdout:
+    """Folds that train on all groups below the k-th and forecast the k-th, k >= least_groups.
+
+    Groups are the budgets; where there are more than 8, equal shares of the runs by FLOPs.
+    `forecast(train, held_out)` may raise `UserError`, which is listed.
+    """
+    groups = runs.budgets
+    if runs.n_budgets > _MOST_GROUPS:
+        rank = np.argsort(np.argsort(runs.flops, kind="stable"), kind="stable")
+        groups = rank * _MOST_GROUPS // len(runs)
+    folds, refused = [], []
+    for k in range(least_groups, int(groups.max()) + 1):
+        train, held_out = runs.take(groups < k), runs.take(groups == k)
+        flops = float(np.exp(np.log(held_out.flops).mean()))
+        try:
+            prediction = forecast(train, held_out)
+        except UserError as problem:
+            refused.append(f"up to {train.flops.max():.3g} FLOPs: {problem}")
+            continue
+        measured = float(np.exp(np.log(held_out.loss).mean()))
+        folds.append(Fold(_largest_budget(train, groups[groups < k]), flops, measured, prediction))
+    return Holdout(tuple(folds), tuple(refused))
+
+
+def _largest_budget(train: RunSet, groups: Sequence[int]) -> float:
+    return float(np.exp(np.log(train.flops[np.asarray(groups) == max(groups)]).mean()))

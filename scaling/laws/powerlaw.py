@@ -1,0 +1,143 @@
+"""Laws of one variable: loss = E + a (x/x0)^-alpha, and the plain line log y = log k + p log x."""
+
+import dataclasses
+
+import numpy as np
+
+from scaling.errors import UserError
+from scaling.laws.bootstrap import Bootstrap, case_weights, clusters, interval
+from scaling.laws.point_fit import PointFit, fit_form
+from scaling.laws.forms import POWER_LAW, PURE_POWER_LAW
+from scaling.laws.runs import RunSet
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerLawFit:
+    """E + a (x/x0)^-alpha, or a (x/x0)^-alpha. x0 is the geometric mean of the points' x.
+
+    draws: (replicates, parameters) natural coordinates for x/x0.
+    """
+
+    point: PointFit
+    x_name: str
+    x: np.ndarray
+    y: np.ndarray
+    x0: float
+    draws: np.ndarray
+    bootstrap: Bootstrap
+    level: float
+    dropped: tuple[dict, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def params(self) -> dict[str, float]:
+        return self.point.params
+
+    @property
+    def intervals(self) -> dict[str, list[float]]:
+        form, natural = self.point.form, self.draws.copy()
+        natural[:, : len(form.terms)] = np.exp(natural[:, : len(form.terms)])
+        return {n: interval(natural[:, i], self.level) for i, n in enumerate(form.parameters)}
+
+    def log_loss(self, x: float) -> tuple[float, np.ndarray]:
+        """Log of the law at x, and of each replicate's law there, (replicates,)."""
+        logs = {"x": np.log([float(x) / self.x0])}
+        return float(self.point.log_loss(logs)[0]), self.point.form.log_loss(self.draws, logs)[:, 0]
+
+    def loss(self, x: float) -> float:
+        return float(np.exp(self.log_loss(x)[0]))
+
+    def to_json(self) -> dict:
+        return {
+            "law": self.point.form.name,
+            "source": self.point.form.source,
+            "x": self.x_name,
+            "x0": self.x0,
+            "params": self.params,
+            "intervals": self.intervals,
+            "level": self.level,
+            "objective": self.point.objective,
+            "delta": self.point.delta if np.isfinite(self.point.delta) else None,
+            "n_points": len(self.x),
+            "dropped": list(self.dropped),
+            "notes": list(self.notes),
+            "receipt": self.point.receipt.to_json(),
+            "bootstrap": self.bootstrap.to_json(),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class LineFit:
+    """y = k x^exponent by least squares of logs; draws: (replicates, 2) [log k at x0, exponent]."""
+
+    x0: float
+    log_k: float
+    exponent: float
+    draws: np.ndarray
+    level: float
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray, replicates: np.ndarray, level: float) -> "LineFit":
+        """x, y (points,); replicates (replicates, points) of y."""
+        log_x = np.log(x)
+        centred = log_x - log_x.mean()
+        if centred @ centred <= 0:
+            raise UserError("a line through points at one x has no slope")
+        both = np.log(np.concatenate([y[None], replicates]))
+        slope = both @ centred / (centred @ centred)
+        lines = np.stack([both.mean(axis=1), slope], axis=1)
+        return cls(float(np.exp(log_x.mean())), *map(float, lines[0]), lines[1:], level)
+
+    def at(self, x: float) -> tuple[float, list[float]]:
+        """y at x, and its interval."""
+        step = np.log(x / self.x0)
+        draws = np.exp(self.draws[:, 0] + self.draws[:, 1] * step)
+        return float(np.exp(self.log_k + self.exponent * step)), interval(draws, self.level)
+
+    def to_json(self) -> dict:
+        return {
+            "law": "line",
+            "x0": self.x0,
+            "params": {"k": float(np.exp(self.log_k)), "exponent": self.exponent},
+            "intervals": {
+                "k": interval(np.exp(self.draws[:, 0]), self.level),
+                "exponent": interval(self.draws[:, 1], self.level),
+            },
+            "level": self.level,
+        }
+
+
+def fit_power_law(
+    runs: RunSet,
+    x: str = "flops",
+    offset: bool = True,
+    level: float = 0.9,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    delta: float = 1e-3,
+) -> PowerLawFit:
+    """Loss against one of flops, n_params, n_tokens; case bootstrap over runs."""
+    if x not in ("flops", "n_params", "n_tokens"):
+        raise UserError(f"power law in {x!r}: valid: flops, n_params, n_tokens")
+    values = getattr(runs, x)
+    x0 = float(np.exp(np.log(values).mean()))
+    form = POWER_LAW if offset else PURE_POWER_LAW
+    point = fit_form(form, {"x": values / x0}, runs.loss, delta, seed=seed)
+    weights = case_weights(clusters(runs.run_ids), bootstrap, seed)
+    theta, good = point.refit(np.log(runs.loss)[None], weights)
+    return PowerLawFit(point, x, values, runs.loss, x0, theta[good],
+                       Bootstrap.of("cases by run", good, seed), level, runs.dropped, runs.notes)
+
+
+def fit_frontier(
+    flops: np.ndarray, loss: np.ndarray, replicates: np.ndarray, level: float, seed: int
+) -> PowerLawFit:
+    """L*(C) with offset through the losses at the IsoFLOP minima, least squares of logs.
+
+    flops, loss (budgets,); replicates (replicates, budgets) of the loss, from resampled runs.
+    """
+    x0 = float(np.exp(np.log(flops).mean()))
+    point = fit_form(POWER_LAW, {"x": flops / x0}, loss, np.inf, seed=seed)
+    theta, good = point.refit(np.log(replicates), np.ones((1, len(loss))))
+    return PowerLawFit(point, "flops", flops, loss, x0, theta[good],
+                       Bootstrap.of("of the IsoFLOP minima", good, seed), level)

@@ -1,0 +1,200 @@
+"""Sealed forecasts: written once before the run, hashed over everything, scored after it."""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+import scaling
+from scaling.config import canonical_json
+from scaling.errors import UserError
+from scaling.results.files import write_once
+
+_TOKENS_TOLERANCE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetScore:
+    """One foretold run. Losses in nats per token; error = actual - predicted.
+
+    status: that of the run; a diverged or failed run has no loss and scores as a failed forecast.
+    """
+
+    run_id: str
+    status: str
+    predicted: float
+    predictive_interval: tuple[float, float]
+    actual: float | None
+    error_nats: float | None
+    error_percent: float | None
+    inside_interval: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A verified seal and how its targets came out. failed: targets that diverged or failed."""
+
+    path: str
+    created_at: str
+    seal_sha256: str
+    level: float
+    targets: tuple[TargetScore, ...]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        return tuple(t.run_id for t in self.targets if t.actual is None)
+
+    @property
+    def inside(self) -> int:
+        return sum(t.inside_interval for t in self.targets)
+
+    def to_json(self) -> dict:
+        return {**dataclasses.asdict(self), "failed": list(self.failed), "inside": self.inside}
+
+
+def seal(path: epath.PathLike, payload: dict) -> dict:
+    """Writes a forecast that cannot change unnoticed; returns what is in the file.
+
+    payload: JSON values with at least `forecast`, `law`, `data_hash`, `fitted_run_ids`, `level`
+    and `targets`, a list of {run_id, experiment, n_params, n_tokens, train_flops, prediction}
+    whose prediction has `loss` and `predictive_interval`; see `forecasting.seal_payload`. Added here:
+    code_version, created_at (UTC), and sha256 over the canonical JSON of all the rest.
+    Where the same forecast is already sealed, that one stays (a restarted study seals once).
+    Raises `UserError` if a different one is sealed there.
+    """
+    path = epath.Path(path)
+    _check_payload(payload)
+    body = json.loads(canonical_json({**payload, "code_version": code_version()}))
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    sealed = {**body, "created_at": now}
+    sealed["sha256"] = _hash(sealed)
+    if write_once(path, json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False) + "\n"):
+        return sealed
+    there = read_seal(path)
+    if {k: v for k, v in there.items() if k not in ("created_at", "sha256")} != body:
+        different = sorted(k for k in body.keys() | there.keys()
+                           if k not in ("created_at", "sha256") and body.get(k) != there.get(k))
+        raise UserError(f"{path}: another forecast is sealed here (they differ in"
+                        f" {', '.join(different)}); a sealed forecast is never overwritten")
+    return there
+
+
+def read_seal(path: epath.PathLike) -> dict:
+    """A seal, checked against its own hash. Raises `UserError` if it was changed."""
+    path = epath.Path(path)
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such sealed forecast") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise UserError(f"{path}: not a sealed forecast") from None
+    try:
+        sealed = json.loads(text, object_pairs_hook=_no_repeats)
+    except ValueError:
+        raise UserError(f"{path}: not a sealed forecast (not JSON), or damaged") from None
+    if not isinstance(sealed, dict) or "sha256" not in sealed:
+        raise UserError(f"{path}: not a sealed forecast (no sha256)")
+    try:
+        intact = _hash({k: v for k, v in sealed.items() if k != "sha256"}) == sealed["sha256"]
+    except ValueError:
+        intact = False
+    if not intact:
+        raise UserError(f"{path}: the seal is broken: its content does not match its sha256")
+    return sealed
+
+
+def verify(path: epath.PathLike, runs: pd.DataFrame) -> Score:
+    """Scores a sealed forecast against the runs it foretold.
+
+    runs: a table with run_id, status, loss, n_params, n_tokens and, if it has it, finished_at.
+    Raises `UserError` for a broken seal, a target that was in the fit, one that finished before
+    the seal was made, one without a record, or a run that is not the one foretold (N or D more
+    than 1% off).
+    """
+    sealed = read_seal(path)
+    for name in ("run_id", "loss"):
+        if name not in runs.columns:
+            raise UserError(f"verify: the table of runs has no column {name}")
+    created = datetime.datetime.fromisoformat(sealed["created_at"])
+    scores = []
+    for target in sealed["targets"]:
+        run_id = target["run_id"]
+        if run_id in sealed["fitted_run_ids"]:
+            raise UserError(f"{path}: target {run_id} was in the fit; it cannot test the forecast")
+        rows = runs[runs["run_id"].astype(str) == run_id]
+        if rows.empty:
+            raise UserError(f"{path}: target {run_id} has no record yet; run it, then verify"
+                            f" (N = {target['n_params']:.4g}, D = {target['n_tokens']:.4g})")
+        if len(rows) > 1:
+            raise UserError(f"{path}: target {run_id} has {len(rows)} rows; expected one")
+        scores.append(_score(target, rows.iloc[0], created, str(path)))
+    return Score(str(path), sealed["created_at"], sealed["sha256"], sealed["level"], tuple(scores))
+
+
+def _score(target: dict, row: pd.Series, created: datetime.datetime, where: str) -> TargetScore:
+    run_id, prediction = target["run_id"], target["prediction"]
+    finished = row.get("finished_at")
+    if isinstance(finished, str) and _moment(finished) <= created:
+        raise UserError(f"{where}: target {run_id} finished {finished}, before the seal was made"
+                        f" ({created.isoformat()}); that is no forecast")
+    low, high = prediction["predictive_interval"]
+    status = str(row.get("status", "ok"))
+    loss = float(row["loss"]) if pd.notna(row["loss"]) else None
+    if status == "ok" and (loss is None or not np.isfinite(loss) or loss <= 0):
+        raise UserError(f"{where}: target {run_id} is finished but has no loss")
+    if status != "ok":
+        return TargetScore(run_id, status, prediction["loss"], (low, high), None, None, None, False)
+    for name in ("n_params", "n_tokens"):
+        if name in row and abs(float(row[name]) / target[name] - 1) > _TOKENS_TOLERANCE:
+            raise UserError(f"{where}: target {run_id} has {name} = {float(row[name]):.6g}, the"
+                            f" forecast was for {target[name]:.6g}; it is not the run foretold")
+    error = loss - prediction["loss"]
+    return TargetScore(run_id, status, prediction["loss"], (low, high), loss, error,
+                       100 * error / loss, low <= loss <= high)
+
+
+def code_version() -> dict:
+    """The package's version and a hash over the source of this room, which made the forecast."""
+    digest = hashlib.sha256()
+    for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return {"scaling": scaling.__version__, "laws_sha256": digest.hexdigest()}
+
+
+def _check_payload(payload: dict) -> None:
+    for name in ("forecast", "law", "data_hash", "fitted_run_ids", "level", "targets"):
+        if name not in payload:
+            raise UserError(f"seal: the payload has no {name}")
+    for i, target in enumerate(payload["targets"]):
+        missing = [n for n in ("run_id", "n_params", "n_tokens", "prediction") if n not in target]
+        missing += [n for n in ("loss", "predictive_interval")
+                    if n not in target.get("prediction", {n: 0})]
+        if missing:
+            raise UserError(f"seal: targets[{i}] has no {', '.join(missing)}")
+        if target["run_id"] in payload["fitted_run_ids"]:
+            raise UserError(f"seal: target {target['run_id']} was in the fit; it cannot test it")
+
+
+def _hash(content: dict) -> str:
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _no_repeats(pairs: list[tuple]) -> dict:
+    """A key given twice would let a reader see a value that the hash did not cover."""
+    if len({k for k, _ in pairs}) != len(pairs):
+        raise ValueError("repeated key")
+    return dict(pairs)
+
+
+def _moment(text: str) -> datetime.datetime:
+    """An ISO time; without a zone it is UTC."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"finished_at = {text!r}: expected an ISO 8601 time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
