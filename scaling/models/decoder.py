@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from scaling.models.config import DecoderConfig
-from scaling.models.layers import Block, Constrain, RMSNorm, parameter
+from scaling.models.layers import Block, Constrain, RMSNorm, parameter, product
 
 
 class Decoder(nnx.Module):
@@ -56,7 +56,7 @@ class Decoder(nnx.Module):
                 x_BTD = self.layers[name](x_BTD, positions_BT, mask_BTT, constrain)
         x_BTD = self.final_norm(x_BTD)
         if self.config.tie_embeddings:
-            logits_BTV = jnp.einsum("btd,vd->btv", x_BTD, self.embedding[...].astype(dtype))
+            logits_BTV = product(x_BTD, self.embedding[...].T)
         else:
-            logits_BTV = x_BTD @ self.unembedding[...].astype(dtype)
+            logits_BTV = product(x_BTD, self.unembedding[...])
         return constrain(logits_BTV, ("batch", "length", "vocab"))

@@ -5,6 +5,7 @@ Modules hold parameters and their specs; they are only ever made abstractly (see
 the zeros here are never allocated and initialisation is a separate, pure function of the specs.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -28,6 +29,18 @@ def parameter(
         shape=tuple(dims.values()), axes=tuple(dims), role=role, group=group, in_axes=in_axes
     )
     return nnx.Param(jnp.zeros(spec.shape, jnp.float32), spec=spec)
+
+
+def product(x: jax.Array, weight: jax.Array, n_in: int = 1) -> jax.Array:
+    """Contracts the last `n_in` axes of x with the first `n_in` of weight, as one 2-D product.
+
+    Written flat because XLA's CPU backend is up to twice as slow where the weight's gradient sums
+    over two axes (batch and length) instead of one; elsewhere the reshapes are free.
+    """
+    leading, contracted, trailing = x.shape[:-n_in], x.shape[-n_in:], weight.shape[n_in:]
+    size = math.prod(contracted)
+    flat = x.reshape(-1, size) @ weight.reshape(size, -1).astype(x.dtype)
+    return flat.reshape(*leading, *trailing)
 
 
 class RMSNorm(nnx.Module):
@@ -72,11 +85,8 @@ class Attention(nnx.Module):
     def __call__(
         self, x_BTD: jax.Array, positions_BT: jax.Array, mask_BTT: jax.Array, constrain: Constrain
     ) -> jax.Array:
-        dtype = x_BTD.dtype
-
         def project(weight: nnx.Param) -> jax.Array:
-            y_BTHK = jnp.einsum("btd,dhk->bthk", x_BTD, weight[...].astype(dtype))
-            return constrain(y_BTHK, ("batch", "length", "heads", "kv"))
+            return constrain(product(x_BTD, weight[...]), ("batch", "length", "heads", "kv"))
 
         query, key, value = project(self.query), project(self.key), project(self.value)
         if self.config.qk_norm:
@@ -85,9 +95,9 @@ class Attention(nnx.Module):
         key = rotate(key, positions_BT, self.config.rope_base)
         logits_BHTT = jnp.einsum("bthk,bshk->bhts", query, key).astype(jnp.float32)
         logits_BHTT = jnp.where(mask_BTT[:, None], logits_BHTT, jnp.finfo(jnp.float32).min)
-        weights_BHTT = jax.nn.softmax(logits_BHTT, axis=-1).astype(dtype)
+        weights_BHTT = jax.nn.softmax(logits_BHTT, axis=-1).astype(x_BTD.dtype)
         mixed_BTHK = jnp.einsum("bhts,bshk->bthk", weights_BHTT, value)
-        return jnp.einsum("bthk,hkd->btd", mixed_BTHK, self.out[...].astype(dtype))
+        return product(mixed_BTHK, self.out[...], n_in=2)
 
 
 class MLP(nnx.Module):
@@ -103,14 +113,13 @@ class MLP(nnx.Module):
         self.activation = config.activation
 
     def __call__(self, x_BTD: jax.Array, constrain: Constrain) -> jax.Array:
-        dtype = x_BTD.dtype
-        hidden_BTF = x_BTD @ self.up[...].astype(dtype)
+        hidden_BTF = product(x_BTD, self.up[...])
         if self.activation == "swiglu":
-            hidden_BTF = jax.nn.silu(x_BTD @ self.gate[...].astype(dtype)) * hidden_BTF
+            hidden_BTF = jax.nn.silu(product(x_BTD, self.gate[...])) * hidden_BTF
         else:
             hidden_BTF = jax.nn.gelu(hidden_BTF, approximate=True)
         hidden_BTF = constrain(hidden_BTF, ("batch", "length", "mlp"))
-        return hidden_BTF @ self.down[...].astype(dtype)
+        return product(hidden_BTF, self.down[...])
 
 
 class Block(nnx.Module):
