@@ -20,9 +20,10 @@ from scaling.results.files import write_atomically
 from scaling.training import provenance
 from scaling.training.checkpoints import Checkpoints
 from scaling.training.evaluation import evaluate
-from scaling.training.metrics import MetricsLog, ProgressFile
+from scaling.training.metrics import MetricsLog
 from scaling.training.preemption import Preempted, StopRequest
 from scaling.training.program import Program, TrainState, program_for
+from scaling.training.progress import RunProgress
 
 
 def train(
@@ -33,6 +34,7 @@ def train(
     mesh: MeshConfig = MeshConfig(),
     stop: StopRequest | None = None,
     checkpoint_seconds: float = 60.0,
+    progress_bar: bool = False,
 ) -> RunRecord:
     """Trains to the end, from the last checkpoint if there is one, and writes the record once.
 
@@ -43,6 +45,7 @@ def train(
       mesh: devices; not part of the experiment, for where it runs is not what it is.
       stop: when it becomes true the state is saved and `Preempted` raised.
       checkpoint_seconds: wall time between checkpoints.
+      progress_bar: draws one on the terminal; `progress.json` is kept in any case.
 
     Raises:
       UserError: data, mesh or disk at fault. Preempted: see `stop`.
@@ -51,7 +54,9 @@ def train(
     record = read_record(run_dir)
     if record is None:
         _keep_experiment(experiment, run_dir)
-        record = _Run(experiment, run_dir, tags or {}, mesh, checkpoint_seconds).finish(stop)
+        run = _Run(experiment, run_dir, tags or {}, mesh, checkpoint_seconds)
+        with RunProgress(run_dir, experiment.n_steps, progress_bar) as progress:
+            record = run.finish(stop, progress)
         if not write_record(run_dir, record):  # somebody else finished it first: theirs stands
             record = read_record(run_dir)
     return record
@@ -84,7 +89,7 @@ class _Run:
         self.train_seconds = 0.0
         self.checkpoints = Checkpoints(run_dir)
 
-    def finish(self, stop: StopRequest | None) -> RunRecord:
+    def finish(self, stop: StopRequest | None, progress: RunProgress) -> RunRecord:
         experiment, n_steps = self.experiment, self.experiment.n_steps
         hyperparameters = self.program.hyperparameters(experiment)
         evaluation_steps = {
@@ -92,7 +97,6 @@ class _Run:
             for i in range(experiment.evaluation.n_evaluations)
         }
         step, state = self._start()
-        progress = ProgressFile(self.run_dir, n_steps)
         flops_per_step = self._flops(experiment.tokens_per_step)["exact"]
         last_saved = time.monotonic()
         diverged_at: int | None = None

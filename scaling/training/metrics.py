@@ -1,7 +1,6 @@
 """Training metrics: a line of `metrics.jsonl` a window of updates, mirrored to TensorBoard."""
 
 import json
-import time
 
 import numpy as np
 from etils import epath
@@ -82,29 +81,6 @@ class MetricsLog:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
-
-
-class ProgressFile:
-    """`progress.json`, replaced about once a second: what the live table shows of a run."""
-
-    def __init__(self, run_dir: epath.Path, n_steps: int):
-        self._path = run_dir / "progress.json"
-        self._n_steps = n_steps
-        self._last = 0.0
-
-    def show(self, step: int, loss: float | None, flops_per_second: float | None) -> None:
-        now = time.time()
-        if now - self._last < 1.0:
-            return
-        self._last = now
-        state = {
-            "step": step,
-            "n_steps": self._n_steps,
-            "loss": loss,
-            "flops_per_second": flops_per_second,
-            "updated_at": now,
-        }
-        write_atomically(self._path, json.dumps(state))
 
 
 def _parse(line: str) -> dict | None:

@@ -1,6 +1,8 @@
 """Stopping cleanly: a signal sets a flag, the loop saves a checkpoint and leaves."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 
 class Preempted(SystemExit):
@@ -20,10 +22,14 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: int | None = None
 
-    def install(self) -> "StopRequest":
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        return self
+    @contextlib.contextmanager
+    def installed(self) -> "Iterator[StopRequest]":
+        before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def __bool__(self) -> bool:
         return self.signal is not None

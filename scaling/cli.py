@@ -1,0 +1,59 @@
+"""The `scaling` command. Each subcommand lives in `scaling.commands`, imported when it is used."""
+
+import argparse
+import importlib
+import os
+import sys
+
+import scaling
+from scaling.errors import UserError
+
+# name -> (module, one line of help); in the order of a study's life
+COMMANDS = {
+    "train": ("train", "train one experiment"),
+    "plan": ("plan", "price a study's runs; trains nothing"),
+    "sweep": ("sweep", "run what a plan still lacks"),
+    "status": ("status", "how far a sweep is"),
+    "fit": ("fit", "fit scaling laws to a sweep or to a CSV of runs"),
+    "forecast": ("forecast", "foretell a bigger run, and seal the forecast"),
+    "verify": ("verify", "score a sealed forecast against the run it foretold"),
+    "report": ("report", "one self-contained page of results"),
+    "explain": ("explain", "each value of a config and where it came from"),
+    "doctor": ("doctor", "devices, versions, what works here"),
+    "worker": ("worker", argparse.SUPPRESS),
+    "calibrate": ("calibrate", argparse.SUPPRESS),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 a mistake in what was given, 1 a fault of ours, 128 + n on signal n."""
+    argv = sys.argv[1:] if argv is None else argv
+    name = next((a for a in argv if a in COMMANDS), None)
+    parser = argparse.ArgumentParser(prog="scaling", description=scaling.__doc__)
+    parser.add_argument("--version", action="version", version=f"scaling {scaling.__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, (module, text) in COMMANDS.items():
+        if text is argparse.SUPPRESS and command != name:
+            continue
+        shown = {} if text is argparse.SUPPRESS else {"help": text}
+        subparser = subparsers.add_parser(command, description=text, **shown)
+        if command == name:  # only the one in use is imported: `scaling --help` stays quick
+            implementation = importlib.import_module(f"scaling.commands.{module}")
+            implementation.add_arguments(subparser)
+            subparser.set_defaults(run=implementation.run)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except UserError as error:
+        print(f"scaling: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("scaling: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""scaling explain EXPERIMENT.gin"""
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+from scaling.accounting import (
+    count_parameters,
+    forward_flops_per_token,
+    memory_by_group,
+    traced_matmul_flops,
+    train_flops,
+)
+from scaling.config import Config
+from scaling.errors import UserError
+from scaling.experiment import Experiment
+from scaling.gin_config import describes_study, load_experiment
+from scaling.models import build_model
+from scaling.parametrizations import rules_table
+from scaling.results.record import PARAMETER_CONVENTIONS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", help="an experiment's .gin file")
+    parser.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    if describes_study(args.experiment):
+        raise UserError(
+            f"{args.experiment} is a study; its runs are explained by scaling plan"
+        )
+    loaded = load_experiment(args.experiment, args.binding)
+    experiment: Experiment = loaded.config
+    values = [
+        {"field": name, "value": value, "source": loaded.sources.get(name, "default")}
+        for name, value in _leaves(experiment)
+    ]
+    specs = build_model(experiment.model).specs
+    n_params = count_parameters(specs)
+    length = experiment.data.sequence_length
+    memory = memory_by_group(experiment.model, n_params, experiment.batch_size, length)
+    result = {
+        "run_id": experiment.run_id,
+        "values": values,
+        "n_params": n_params,
+        "n_params_by_convention": {
+            name: sum(n_params[g] for g in groups) for name, groups in PARAMETER_CONVENTIONS.items()
+        },
+        "forward_flops_per_token": forward_flops_per_token(experiment.model, length),
+        "train_flops": train_flops(experiment.model, n_params, length, experiment.n_tokens),
+        "traced_forward_flops_per_token": _traced(experiment),
+        "memory_bytes": memory,
+        "parametrization": rules_table(experiment.parametrization, specs),
+    }
+    if args.json:
+        print(json.dumps(result))
+    else:
+        _show(result)
+    return 0
+
+
+def _leaves(config: Config) -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, Config):
+            yield from _leaves(value)
+        else:
+            yield f"{type(config).__name__}.{field.name}", value
+
+
+def _traced(experiment: Experiment) -> int:
+    """Matrix-product FLOPs of a forward pass in the traced program, per token."""
+    model = build_model(experiment.model)
+    params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), model.specs)
+    shape = (1, experiment.data.sequence_length)
+    tokens = jax.ShapeDtypeStruct(shape, jnp.int32)
+    names = ("decoder_input_tokens", "decoder_positions", "decoder_segment_ids")
+    flops = traced_matmul_flops(model.apply, params, dict.fromkeys(names, tokens))
+    return flops // math.prod(shape)
+
+
+def _show(result: dict[str, Any]) -> None:
+    console = Console()
+    console.print(f"run id {result['run_id']}", highlight=False)
+    table = Table("field", "value", "from")
+    for row in result["values"]:
+        table.add_row(row["field"], repr(row["value"]), row["source"])
+    console.print(table)
+    table = Table("parameter", "shape", "axes", "role")
+    for name in ("init std", "lr multiplier"):
+        table.add_column(name, justify="right")
+    table.add_column("decays")
+    for row in result["parametrization"]:
+        table.add_row(
+            row["parameter"], " x ".join(map(str, row["shape"])), " ".join(row["axes"]), row["role"],
+            "1 (const)" if row["role"] == "vector" else f"{row['init_std']:.4g}",
+            f"{row['lr_mult']:.4g}", "yes" if row["decays"] else "no",
+        )
+    console.print(table)
+    _sums(console, "parameters", result["n_params"], ",.0f")
+    for name, count in result["n_params_by_convention"].items():
+        console.print(f"  N ({name}): {count:,}")
+    _sums(console, "forward FLOPs per token", result["forward_flops_per_token"], ",.0f")
+    console.print(f"  counted in the traced program: {result['traced_forward_flops_per_token']:,}")
+    for name, flops in result["train_flops"].items():
+        console.print(f"  C ({name}): {flops:.4e}")
+    mib = {name: size / 2**20 for name, size in result["memory_bytes"].items()}
+    _sums(console, "memory of a step, MiB (estimate)", mib, ",.2f")
+
+
+def _sums(console: Console, title: str, groups: dict[str, float], form: str) -> None:
+    table = Table(title, "", title_justify="left")
+    table.columns[1].justify = "right"
+    for name, value in groups.items():
+        table.add_row(name, format(value, form))
+    table.add_row("total", format(sum(groups.values()), form), style="bold")
+    console.print(table)

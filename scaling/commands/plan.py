@@ -1,0 +1,92 @@
+"""scaling plan STUDY.gin --out DIR"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from scaling.data import PreparedData, prepare
+from scaling.gin_config import load_study, to_gin
+from scaling.results.record import PARAMETER_CONVENTIONS
+from scaling.sweeps.calibration import expected_seconds
+from scaling.sweeps.folder import PLAN_FILE, write_plan
+from scaling.sweeps.plan import PlannedRun, plan_runs
+from scaling.sweeps.status import format_duration, read_entries
+from scaling.sweeps.study import Study
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", help="a study's .gin file")
+    parser.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
+    parser.add_argument("--out", required=True, help="folder of the sweep")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1,
+                        help="for the expected wall time (default: cores)")
+    parser.add_argument("--no-calibration", action="store_true",
+                        help="do not time this machine; no expected times")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    make_plan(
+        args.study, args.binding, pathlib.Path(args.out), n_workers=args.workers,
+        calibrate=not args.no_calibration, as_json=args.json,
+    )
+    return 0
+
+
+def make_plan(
+    study_file: str, bindings: Sequence[str], root: pathlib.Path, *, n_workers: int,
+    calibrate: bool = True, as_json: bool = False,
+) -> None:
+    """Plans, prices, freezes in `root`, and shows it."""
+    console = Console(stderr=True)
+    study = load_study(study_file, bindings).config
+    data = prepare(study.base.data, log=console.print)
+    runs = plan_runs(study, data.n_train_tokens)
+    planned_before = (root / PLAN_FILE).exists()
+    if calibrate and not planned_before:
+        with console.status("timing training steps on this machine"):
+            seconds = expected_seconds(runs)
+        runs = [dataclasses.replace(r, expected_seconds=s) for r, s in zip(runs, seconds)]
+    write_plan(root, study, to_gin(study), runs)
+    if planned_before:
+        known = {entry["run_id"]: entry["expected_seconds"] for entry in read_entries(root)}
+        runs = [dataclasses.replace(r, expected_seconds=known[r.experiment.run_id]) for r in runs]
+    if as_json:
+        print(json.dumps({"study": study.to_json(), "runs": [r.to_json() for r in runs]}))
+    else:
+        _show(study, runs, data, root, n_workers)
+
+
+def _show(
+    study: Study, runs: Sequence[PlannedRun], data: PreparedData, root: pathlib.Path, n_workers: int
+) -> None:
+    console = Console()
+    table = Table(title=f"{study.name}: {len(runs)} runs", title_justify="left")
+    table.add_column("run")
+    for name in ("N body+head", "N total", "tokens D", "FLOPs C", "D/N", "epochs", "steps",
+                 "learning rate", "MiB", "expected"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        experiment, n = run.experiment, run.n_body_and_head
+        expected = "-" if run.expected_seconds is None else format_duration(run.expected_seconds)
+        table.add_row(
+            experiment.name, f"{n:,}", f"{sum(run.n_params.values()):,}",
+            f"{experiment.n_tokens:,}", f"{run.train_flops[study.plan.flops_convention]:.3e}",
+            f"{experiment.n_tokens / n:.1f}", f"{run.epochs:.2f}", f"{experiment.n_steps:,}",
+            f"{experiment.optimizer.learning_rate:.2g}", f"{run.memory_bytes / 2**20:.0f}", expected,
+        )
+    console.print(table)
+    total = sum(run.train_flops[study.plan.flops_convention] for run in runs)
+    groups = " + ".join(PARAMETER_CONVENTIONS["body_and_head"])
+    console.print(f"N body+head: {groups}. C by the convention {study.plan.flops_convention!r}.")
+    console.print(f"corpus {data.manifest['corpus']}: {data.n_train_tokens:,} training tokens")
+    times = [run.expected_seconds for run in runs if run.expected_seconds is not None]
+    wall = f", about {format_duration(sum(times) / n_workers)} on {n_workers} workers" if times else ""
+    console.print(f"total {total:.3e} FLOPs{wall}")
+    console.print(f"next: scaling sweep {root}")

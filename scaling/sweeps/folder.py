@@ -1,0 +1,45 @@
+"""The folder of a sweep: `study.json`, `study.gin`, `plan.jsonl`, `runs/`."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from scaling.errors import UserError
+from scaling.results.files import write_atomically
+from scaling.sweeps.plan import PlannedRun
+from scaling.sweeps.status import read_entries
+from scaling.sweeps.study import Study
+
+PLAN_FILE = "plan.jsonl"
+STUDY_FILE = "study.json"
+
+
+def write_plan(
+    root: pathlib.Path, study: Study, study_gin: str, runs: Sequence[PlannedRun]
+) -> None:
+    """Freezes a plan in a folder; the same plan again changes nothing.
+
+    Raises `UserError` if the folder belongs to another plan, or holds files of something else.
+    """
+    path = root / PLAN_FILE
+    if path.exists():
+        if [e["run_id"] for e in read_entries(root)] != [run.experiment.run_id for run in runs]:
+            raise UserError(f"{root} belongs to another plan ({path}); choose another folder")
+        return
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root} is not empty and holds no plan; choose another folder")
+    write_atomically(root / STUDY_FILE, json.dumps(study.to_json(), indent=1) + "\n")
+    write_atomically(root / "study.gin", study_gin)
+    lines = (json.dumps(run.to_json(), sort_keys=True) + "\n" for run in runs)
+    write_atomically(path, "".join(lines))  # last: a folder with a plan is complete
+
+
+def read_study(root: pathlib.Path) -> Study:
+    """The study that a planned folder belongs to. Raises `UserError`."""
+    path = root / STUDY_FILE
+    try:
+        return Study.from_json(json.loads(path.read_text()), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{root}: no {STUDY_FILE} here; make a plan first: scaling plan") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not JSON: {error}") from None

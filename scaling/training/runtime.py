@@ -1,0 +1,26 @@
+"""Settings of JAX and XLA that every training process here shares. Call before the first device use."""
+
+import logging
+import os
+
+import jax
+
+from scaling.data.cache import cache_root
+
+
+def set_up_runtime() -> None:
+    """Quiet logs, quick compilation on CPU, and a persistent compilation cache.
+
+    Level 1 of XLA's CPU backend compiles these programs in half the time and runs them as fast.
+    Compiled programs are kept under the cache folder (`$SCALING_CACHE` or ~/.cache/scaling), so that
+    a restart or another worker loads them instead.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_backend_optimization_level" not in flags and jax.config.jax_platforms in (None, "", "cpu"):
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1".strip()
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    folder = cache_root(None) / "compiled"
+    folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
