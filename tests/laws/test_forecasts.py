@@ -1,0 +1,99 @@
+"""Forecasts: exact without noise, and intervals that cover at their nominal rate."""
+
+import json
+
+import numpy as np
+import pytest
+
+from scaling.errors import UserError
+from scaling.laws import fit_all, forecast
+
+NOISE = 0.012
+
+
+def test_noiseless_forecast_is_exact(surface):
+    fits = fit_all(surface.sweep(), bootstrap=20)
+    n, d = surface.optimal(1.2e13)
+    told = forecast(fits, flops=1.2e13).approaches
+    assert told["chinchilla"].loss == pytest.approx(surface.loss(n, d), rel=1e-6)
+    assert told["isoflop"].loss == pytest.approx(surface.loss(n, d), rel=2e-3)  # parabola's bias
+    away = forecast(fits, n_params=3 * n, n_tokens=d / 3)
+    assert away.loss == pytest.approx(surface.loss(3 * n, d / 3), rel=1e-6)
+    assert away.flops == pytest.approx(1.2e13, rel=1e-4)
+
+
+def test_predictive_intervals_cover_runs_beyond_the_sweep(surface):
+    """60 sweeps of 24 runs, each asked for a new run at 5x compute; nominal 90%.
+
+    Binomial: 60 draws at 0.9 fall below 47 or reach 60 with probability under 1% each way.
+    """
+    inside, widths = 0, []
+    for seed in range(60):
+        rng = np.random.default_rng([7, seed])
+        fits = fit_all(surface.sweep(rng, noise=NOISE), bootstrap=100, seed=seed)
+        told = forecast(fits, flops=1.2e13)
+        low, high = told.predictive_interval
+        run = surface.loss(told.n_params, told.n_tokens) + NOISE * rng.standard_normal()
+        inside += low <= run <= high
+        widths.append((high - low) / 2 / told.loss)
+    assert 47 <= inside
+    assert np.median(widths) < 0.03
+
+
+def test_intervals_nest_and_widen_with_distance(noisy):
+    fits = fit_all(noisy, bootstrap=200)
+    near, far = forecast(fits, flops=5e12), forecast(fits, flops=1e15)
+    for told in (near, far):
+        for approach in told.approaches.values():
+            assert approach.predictive_interval[0] <= approach.interval[0]
+            assert approach.interval[1] <= approach.predictive_interval[1]
+    assert np.diff(far.interval)[0] > 2 * np.diff(near.interval)[0]
+
+
+def test_level_orders_the_intervals(noisy):
+    half, most = (forecast(fit_all(noisy, level=v, bootstrap=200), flops=1e13) for v in (0.5, 0.95))
+    assert most.predictive_interval[0] < half.predictive_interval[0]
+    assert half.predictive_interval[1] < most.predictive_interval[1]
+
+
+def test_model_error_shows_where_the_form_is_wrong(surface):
+    """A loss that stops falling beyond the second budget is outside the form: intervals widen."""
+    runs = surface.sweep(np.random.default_rng(2), noise=0.002)
+    bent = runs.assign(loss=np.where(runs.train_flops > 1e12, runs.loss + 0.08, runs.loss))
+    straight = forecast(fit_all(runs, bootstrap=100), flops=1e13).approaches["chinchilla"]
+    wrong = forecast(fit_all(bent, bootstrap=100), flops=1e13).approaches["chinchilla"]
+    assert wrong.model_error > 5 * max(straight.model_error, 1e-3)
+
+
+def test_same_seed_same_forecast_and_plain_json(noisy):
+    told = [forecast(fit_all(noisy, bootstrap=50, seed=1), flops=1e13).to_json() for _ in "ab"]
+    assert told[0] == told[1]
+    json.dumps(told[0], allow_nan=False)
+    body = fit_all(noisy, bootstrap=50).to_json()
+    json.dumps(body, allow_nan=False)
+    law = body["laws"]["chinchilla"]
+    needed = {"law", "params", "intervals", "level", "objective", "delta", "n_points", "dropped",
+              "receipt", "holdout"}
+    assert needed <= law.keys()
+    assert {"gradient", "starts_at_optimum", "minima"} <= law["receipt"].keys()
+    assert set(law["params"]) == {"E", "A", "B", "alpha", "beta"} == set(law["intervals"])
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"n_params": 1e5}, {"flops": -1.0}, {"flops": float("nan")}]
+)
+def test_incomplete_questions_are_refused(noisy, asked):
+    with pytest.raises(UserError, match="forecast"):
+        forecast(fit_all(noisy, bootstrap=20), **asked)
+
+
+def test_refused_approaches_are_named(surface):
+    """One budget: no frontier, no parabola law; the parametric law may still stand."""
+    runs = surface.sweep(np.random.default_rng(0), noise=NOISE, budgets=1, sizes=12)
+    try:
+        fits = fit_all(runs, bootstrap=20)
+    except UserError as refusal:
+        assert "isoflop" in str(refusal)
+    else:
+        assert fits.isoflop is None
+        assert any("isoflop" in problem for problem in fits.problems)
