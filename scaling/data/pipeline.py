@@ -7,7 +7,7 @@ import numpy as np
 from grain.experimental import index_shuffle
 
 from scaling.config import content_hash
-from scaling.data.rows import ArrayRows, TrainRows
+from scaling.data.rows import Rows
 from scaling.errors import UserError
 
 PREFETCHED_BATCHES = 64
@@ -22,11 +22,13 @@ class TrainStream:
     process, are the batches of a single process. Rows held in memory are gathered in that
     order; others are read ahead by grain's threads. Both give the same batches and share one
     state, which also does not depend on the number of processes.
+
+    order_seed: grain's seed of the order, derived from `seed`.
     """
 
     def __init__(
         self,
-        rows: TrainRows,
+        rows: Rows,
         *,
         seed: int,
         batch_size: int,
@@ -45,7 +47,7 @@ class TrainStream:
             raise ValueError("no rows to train on")
         self._rows = rows
         # grain takes epoch e of seed s for epoch e - 1 of seed s + 1: keep seeds far apart
-        self._order_seed = int(content_hash({"data order": seed}, digits=8), 16)
+        self.order_seed = int(content_hash({"data order": seed}, digits=8), 16)
         self._batch_size = batch_size
         self._process_index = process_index
         self._process_count = process_count
@@ -60,8 +62,8 @@ class TrainStream:
 
     def next_batches(self, k: int) -> np.ndarray:
         """The next k batches: int32 [k, batch_size / process_count, sequence_length + 1]."""
-        if isinstance(self._rows, ArrayRows):
-            batches = self._rows.array[self._row_indices(self._next, self._next + k)]
+        if self._rows.in_memory:
+            batches = self._rows.__getitems__(self._row_indices(self._next, self._next + k))
         else:
             if self._iterator is None:
                 self._iterator = self._reader()
@@ -94,14 +96,15 @@ class TrainStream:
         positions = first + np.arange(size)
         n = len(self._rows)
         indices = [
-            index_shuffle(position % n, n - 1, (self._order_seed + position // n) % 2**32, 4)
+            index_shuffle(position % n, n - 1, (self.order_seed + position // n) % 2**32, 4)
             for position in positions.ravel().tolist()
         ]
         return np.array(indices).reshape(positions.shape)
 
     def _reader(self) -> grain.DatasetIterator:
-        rows = grain.MapDataset.source(self._rows).shuffle(seed=self._order_seed).repeat()
-        batches = rows.batch(self._batch_size // self._process_count)
+        rows = grain.MapDataset.source(self._rows).shuffle(seed=self.order_seed).repeat()
+        # an endless dataset has no remainder, and grain overflows in rounding its length up
+        batches = rows.batch(self._batch_size // self._process_count, drop_remainder=True)
         shard = batches[self._process_index :: self._process_count]
         options = grain.ReadOptions(
             num_threads=READ_THREADS, prefetch_buffer_size=PREFETCHED_BATCHES

@@ -2,7 +2,7 @@
 
     documents/<corpus>-<hash of the listing>   TFDS dataset of two splits, manifest.json
     tokenizers/<hash>/                         tokenizer.model
-    rows/<content hash>/                       training rows, validation.npy, manifest.json
+    rows/<content hash>/                       train.u16, validation.npy, manifest.json
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from scaling.data import corpora
 from scaling.data.cache import build_once, cache_root
 from scaling.data.config import CorpusConfig, DataConfig, TokenizerConfig
 from scaling.data.packing import Packer, spread_evenly
-from scaling.data.rows import TrainRows, open_rows, write_rows
+from scaling.data.rows import Rows, open_rows, write_rows
 from scaling.data.sources import Source, open_source
 from scaling.data.tokenizer import (
     ByteTokenizer,
@@ -54,7 +54,7 @@ class PreparedData:
     vocab_size: int
     bos_id: int
     token_bytes: np.ndarray
-    train_rows: TrainRows
+    train_rows: Rows
     validation_rows: np.ndarray
     n_train_tokens: int
     manifest: dict[str, Any]
@@ -94,7 +94,7 @@ def prepare(
     rows = root / "rows" / identity
     build_once(rows, lambda folder: _build_rows(config, documents, tokenizer, folder, log))
     counts = _read_manifest(rows)
-    train_rows = open_rows(rows)
+    train_rows = open_rows(rows / "train.u16", config.sequence_length)
     return PreparedData(
         vocab_size=tokenizer.vocab_size,
         bos_id=tokenizer.bos_id,
@@ -134,7 +134,7 @@ def _build_documents(source: Source, config: CorpusConfig, folder: Path, log: Lo
         name: (lambda documents=documents: _texts(source, documents))
         for name, documents in splits.items()
     }
-    builder.write(builder.Documents, folder, splits=readers)
+    builder.write_documents(folder, readers)
     _write_manifest(folder, corpora.documents_manifest(source, config, found, splits))
 
 
@@ -152,7 +152,7 @@ def read_documents(folder: Path, split: corpora.Split) -> Iterator[str]:
     """Texts of a split in the order of the corpus, from a folder of the cache's `documents`."""
     from scaling.data import builder
 
-    examples = builder.read(builder.Documents, folder, split)
+    examples = builder.open_documents(folder, split)
     for index in range(len(examples)):
         yield examples[index]["text"].decode()
 
@@ -199,7 +199,7 @@ def _build_rows(
 
     train = Packer(config.sequence_length, tokenizer.bos_id)
     encoded = _encoded(tokenizer, read_documents(documents, "train"))
-    write_rows(folder, train.rows(encoded), config.sequence_length, splits["train"]["bytes"])
+    write_rows(folder / "train.u16", train.rows(encoded))
     if train.n_rows == 0:
         raise config.refuse(
             "sequence_length",
