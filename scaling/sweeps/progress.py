@@ -128,17 +128,19 @@ def _table(status: SweepStatus) -> Group:
         f"ETA {format_eta(status.eta_seconds)}",
     )
     rows = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "what", "step", "loss", "GFLOP/s", "ETA"):
-        rows.add_column(name, justify="left" if name in ("run", "what") else "right", no_wrap=True)
+    rows.add_column("run", no_wrap=True)
+    for name in ("step", "loss", "GFLOP/s", "ETA"):
+        rows.add_column(name, justify="right", no_wrap=True)
+    rows.add_column("what")
     for run in status.runs:
         if run.state == "running":
             rate = run.flops_per_second
             rows.add_row(
                 run.run_id,
-                format_tags(run.tags),
                 f"{run.step}/{run.n_steps}" if run.n_steps else "starting",
                 "" if run.loss is None else f"{run.loss:.3f}",
                 "" if rate is None else f"{rate / 1e9:.1f}",
                 format_eta(run.remaining_seconds),
+                Text(format_tags(run.tags), no_wrap=True, overflow="ellipsis"),  # gives way first
             )
     return Group(head, rows)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from scaling.errors import UserError
 from scaling.results import RunRecord, read_record
@@ -178,30 +179,35 @@ def format_eta(seconds: float | None) -> str:
 
 
 def format_tags(tags: dict[str, Any]) -> str:
-    """What the planner said about a run, short: "budget 2.5e+11 d_model 64"."""
-    shown = {k: f"{v:g}" if isinstance(v, float) else v for k, v in tags.items()}
-    return " ".join(f"{k} {v}" for k, v in shown.items() if isinstance(v, (str, int)))
+    """The numbers among a run's tags: "budget 2.5e+11, d_model 64"."""
+    return ", ".join(
+        f"{name} {value:g}"
+        for name, value in tags.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    )
 
 
 def print_status(status: SweepStatus, console: Console) -> None:
     """One row a run, then the counts."""
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "state", "steps", "loss", "time", "note"):
-        table.add_column(name, justify="right" if name in ("steps", "loss", "time") else "left")
+    for name in ("run", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("steps", "loss", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("note")
     for run in status.runs:
-        style = STYLES.get(run.state, "dim")
-        steps = "" if run.step is None else f"{run.step}" + (f"/{run.n_steps}" if run.n_steps else "")
+        note = run.reason or (f"worker {run.worker}" if run.worker else "")
         table.add_row(
             run.run_id,
-            f"[{style}]{run.state}[/]",
-            steps,
+            Text(run.state, style=STYLES.get(run.state, "dim")),
+            "" if run.step is None else f"{run.step}" + (f"/{run.n_steps}" if run.n_steps else ""),
             "" if run.loss is None else f"{run.loss:.3f}",
             "" if run.seconds is None else format_duration(run.seconds),
-            run.reason or (f"worker {run.worker}" if run.worker else ""),
+            Text(note),  # a reason may hold brackets, which are no markup
         )
     console.print(table)
     counts = ", ".join(f"{n} {state}" for state, n in status.counts.items() if n)
-    eta = "" if status.eta_seconds is None else f"; ETA {format_duration(status.eta_seconds)}"
+    eta = f"; ETA {format_duration(status.eta_seconds)}" if status.eta_seconds else ""
     console.print(f"{len(status.runs)} runs: {counts or 'none'}{eta}", highlight=False)
 
 

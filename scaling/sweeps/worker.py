@@ -57,8 +57,10 @@ def run_worker(
 
     entries: lines of `plan.jsonl`, in the order to take them; each needs `run_id`,
         `experiment`, `tags`, `train_flops` (by convention) and `n_params` (by group).
-    train: gets the entry and the run's folder, returns the record, which is written here. On
-        SIGTERM it saves a checkpoint and raises `SystemExit(143)`.
+    train: gets the entry and the run's folder, returns the record, which is written here unless
+        `train` did. When asked to stop it saves a checkpoint and raises `SystemExit(143)`.
+    should_stop: asked between runs and while waiting; then the worker returns early. Whoever
+        handles SIGTERM before this call says so here; otherwise SIGTERM raises `SystemExit(143)`.
     max_attempts: crashes (see `claims`) after which a run becomes a `failed` record, untried.
 
     An exception in `train` makes a `failed` record, its traceback goes to the run's `log.txt`.
@@ -194,19 +196,22 @@ def _not_the_runs_fault(error: BaseException) -> UserError | None:
 
 @contextlib.contextmanager
 def _sigterm_exits() -> Iterator[None]:
-    """Outside of training, SIGTERM ends the worker through Python, so that claims are released.
+    """SIGTERM ends the worker through Python, so that its claim is released, once.
 
-    The trainer puts its own handler (save a checkpoint first) in place while it trains.
+    Repeats are ignored, they must not interrupt the release: when a launcher that has threads is
+    killed, its workers are told as often as they change parents. A caller's own handler stays.
     """
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
 
     def leave(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -41,11 +41,11 @@ def test_runs_everything_and_says_so(sweep):
 
 
 def test_sigkilled_workers_are_replaced(sweep, sigkill):
-    sweep.plan(20, seconds=0.3)
+    sweep.plan(16, seconds=0.2)
     rng = random.Random(1)
     launcher = _start(sweep, 3, 60, 99)
     killed = set()
-    while len(killed) < 6 and launcher.poll() is None:
+    while len(killed) < 5 and launcher.poll() is None:
         time.sleep(rng.uniform(0.05, 0.4))
         training = {pid for _, pid in sweep.attempts("begin")} & set(_children(launcher.pid))
         if training - killed:
@@ -54,7 +54,7 @@ def test_sigkilled_workers_are_replaced(sweep, sigkill):
     output, _ = launcher.communicate()
     assert launcher.returncode == 0, output
     assert killed
-    sweep.check_trained_once(20, killed)
+    sweep.check_trained_once(16, killed)
 
 
 def test_run_that_kills_its_workers_ends_as_failed_and_the_rest_is_done(sweep):
@@ -68,8 +68,8 @@ def test_run_that_kills_its_workers_ends_as_failed_and_the_rest_is_done(sweep):
 
 
 def test_killing_the_whole_tree_again_and_again_blames_no_run(sweep, sigkill, wait_until):
-    sweep.plan(3, seconds=1)
-    for _ in range(4):
+    sweep.plan(3, seconds=0.8)
+    for _ in range(3):
         before = len(sweep.attempts("begin"))
         launcher = _start(sweep, 2)
         wait_until(lambda: len(sweep.attempts("begin")) >= before + 1)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from scaling.errors import UserError
 from scaling.results.files import writing
@@ -81,7 +82,8 @@ def launch(
                 _stop(workers, grace_seconds, caught)
         n_done = sum((root / "runs" / i / "record.json").exists() for i in run_ids)
         if caught and n_done < len(run_ids):
-            console.print(f"stopped with {n_done} of {len(run_ids)} runs done; {how_to_continue}")
+            message = f"stopped with {n_done} of {len(run_ids)} runs done; {how_to_continue}"
+            console.print(Text(message), soft_wrap=True)
             return 128 + caught[0]
     if n_done < len(run_ids):
         raise RuntimeError(
