@@ -52,7 +52,7 @@ def runs_table(
 
     Columns: run_id, status, reason, n_params, n_tokens, train_flops, loss (nats per token, final
     evaluation), loss_standard_error, bits_per_byte, seed, n_steps, n_epochs, wall_seconds,
-    flops_per_second, then one `tag_<name>` per tag and `n_params_<group>` per group.
+    flops_per_second, finished_at, then one `tag_<name>` per tag and `n_params_<group>` per group.
     Missing values are NaN. Raises `UserError` on an unknown convention.
     """
     if parameters not in PARAMETER_CONVENTIONS:
@@ -83,6 +83,7 @@ def runs_table(
                 "n_epochs": record.n_epochs,
                 "wall_seconds": record.wall_seconds,
                 "flops_per_second": record.flops_per_second,
+                "finished_at": record.finished_at,
                 **{f"tag_{name}": value for name, value in record.tags.items()},
                 **{f"n_params_{group}": count for group, count in record.n_params.items()},
             }

@@ -1,0 +1,111 @@
+"""scaling forecast DIR|RUNS.csv --flops C"""
+
+import argparse
+import json
+import pathlib
+
+from rich.console import Console
+from rich.table import Table
+
+from scaling.commands.runs import add_run_arguments, runs_to_fit
+from scaling.errors import UserError
+from scaling.laws import Forecast, LawFits, fit_all, forecast, seal, seal_payload
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run_arguments(parser)
+    parser.add_argument("--flops", type=float, help="training compute of the run")
+    parser.add_argument("--params", type=float, help="its parameters N (with --tokens)")
+    parser.add_argument("--tokens", type=float, help="its training tokens D (with --params)")
+    parser.add_argument("--seal", metavar="FILE", help="write the forecast where it cannot change"
+                        " unnoticed; for a sweep, with the run that will test it")
+    parser.add_argument("--seeds", type=int, default=1, help="runs that will test it (default: 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    fits = fit_all(runs_to_fit(args), args.level, args.bootstrap, args.seed)
+    result = forecast(fits, args.flops, args.params, args.tokens)
+    targets: list[dict] = []
+    root = pathlib.Path(args.runs)
+    if args.seal and root.is_dir():
+        if args.flops is None:
+            raise UserError("--seal for a sweep needs --flops: the ladder gives the run's N and D")
+        if args.seeds < 1:
+            raise UserError(f"--seeds {args.seeds}: expected at least 1")
+        targets = _targets(root, fits, result, args.seeds)
+    if args.seal:
+        seal(args.seal, seal_payload(fits, result, targets))
+    if args.json:
+        print(json.dumps({**result.to_json(), "targets": targets}, allow_nan=False))
+    else:
+        _show(result, targets, args)
+    return 0
+
+
+def _targets(root: pathlib.Path, fits: LawFits, result: Forecast, n_seeds: int) -> list[dict]:
+    """The ladder's runs nearest the optimum, each with the forecast of its own N and D."""
+    from scaling.data import prepare
+    from scaling.sweeps.folder import read_study
+    from scaling.sweeps.targets import target_runs
+
+    study = read_study(root)
+    n_train_tokens = prepare(study.base.data).n_train_tokens
+    runs = target_runs(study, result.flops, result.n_params, n_seeds, n_train_tokens)
+    targets = []
+    for planned in runs:
+        n, d = planned.n_body_and_head, planned.experiment.n_tokens
+        flops = planned.train_flops[study.plan.flops_convention]
+        own = forecast(fits, flops, n, d)
+        targets.append(
+            {
+                "run_id": planned.experiment.run_id,
+                "n_params": n,
+                "n_tokens": d,
+                "train_flops": flops,
+                "prediction": {
+                    "loss": own.loss,
+                    "interval": list(own.interval),
+                    "predictive_interval": list(own.predictive_interval),
+                    "method": own.method,
+                    "approaches": own.to_json()["approaches"],
+                },
+                "entry": planned.to_json(),
+            }
+        )
+    return targets
+
+
+def _show(result: Forecast, targets: list[dict], args: argparse.Namespace) -> None:
+    console = Console()
+    console.print(
+        f"forecast at {result.flops:.4g} FLOPs, {result.extrapolation:.1f}x the largest run:"
+        f" {result.loss:.4f} nats per token, {result.level:.0%} predictive interval"
+        f" {result.predictive_interval[0]:.4f} .. {result.predictive_interval[1]:.4f}",
+        highlight=False,
+    )
+    table = Table("approach")
+    for name in ("loss", "interval of the law", "predictive interval", "N*", "D*", "hold-out"):
+        table.add_column(name, justify="right")
+    for name, a in result.approaches.items():
+        chosen = " (headline)" if name == result.method else ""
+        error = "-" if a.holdout_percent is None else f"{a.holdout_percent:.2f}%"
+        table.add_row(
+            name + chosen, f"{a.loss:.4f}", f"{a.interval[0]:.4f} .. {a.interval[1]:.4f}",
+            f"{a.predictive_interval[0]:.4f} .. {a.predictive_interval[1]:.4f}",
+            f"{a.n_opt:.4g}", f"{a.d_opt:.4g}", error,
+        )
+    console.print(table)
+    console.print(f"headline: {result.rule}", highlight=False)
+    for problem in result.problems:
+        console.print(f"note: {problem}", highlight=False)
+    for target in targets:
+        low, high = target["prediction"]["predictive_interval"]
+        console.print(
+            f"target {target['run_id']}: N {target['n_params']:,}, D {target['n_tokens']:,},"
+            f" predicted {target['prediction']['loss']:.4f} ({low:.4f} .. {high:.4f})",
+            highlight=False,
+        )
+    if args.seal:
+        console.print(f"sealed in {args.seal}", highlight=False)
+        if targets:
+            console.print(f"next: scaling sweep {args.runs} --sealed {args.seal}", highlight=False)

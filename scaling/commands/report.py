@@ -1,0 +1,17 @@
+"""scaling report DIR"""
+
+import argparse
+import pathlib
+
+from scaling.report import write_report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep", help="folder of the sweep")
+    parser.add_argument("--out", help="file to write (default: report.html in the folder)")
+
+
+def run(args: argparse.Namespace) -> int:
+    path = write_report(pathlib.Path(args.sweep), pathlib.Path(args.out) if args.out else None)
+    print(f"report: {path}")
+    return 0

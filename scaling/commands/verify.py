@@ -1,0 +1,43 @@
+"""scaling verify SEALED DIR"""
+
+import argparse
+import json
+import pathlib
+
+from rich.console import Console
+from rich.table import Table
+
+from scaling.commands.runs import sweep_table
+from scaling.errors import UserError
+from scaling.laws import read_runs, read_seal, verify
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sealed", help="a sealed forecast")
+    parser.add_argument("runs", help="folder of the sweep, or a CSV with run_id, n_params, ...")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    path = pathlib.Path(args.runs)
+    if not read_seal(args.sealed)["targets"]:
+        raise UserError(f"{args.sealed}: names no run to verify it with (sealed from a CSV)")
+    score = verify(args.sealed, sweep_table(path) if path.is_dir() else read_runs(path))
+    if args.json:
+        print(json.dumps(score.to_json(), allow_nan=False))
+        return 0
+    console = Console()
+    table = Table("target", title=f"sealed {score.created_at}, sha256 {score.seal_sha256[:16]}")
+    for name in ("predicted", f"{score.level:.0%} interval", "measured", "nats", "percent", "inside"):
+        table.add_column(name, justify="right")
+    for t in score.targets:
+        low, high = t.predictive_interval
+        row = [t.run_id, f"{t.predicted:.4f}", f"{low:.4f} .. {high:.4f}"]
+        if t.actual is None:
+            row += [t.status, "-", "-", "no"]
+        else:
+            row += [f"{t.actual:.4f}", f"{t.error_nats:+.4f}", f"{t.error_percent:+.2f}",
+                    "yes" if t.inside_interval else "no"]
+        table.add_row(*row)
+    console.print(table)
+    return 0
