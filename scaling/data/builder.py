@@ -1,7 +1,9 @@
 """A corpus as a TFDS dataset: written as ArrayRecord, read without TensorFlow."""
 
 import contextlib
+import errno
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -40,11 +42,20 @@ class Documents(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def write_documents(
     folder: epath.PathLike, splits: Mapping[str, Callable[[], Iterable[tuple[str, str]]]]
 ) -> None:
-    """Prepares `Documents` under `folder` as ArrayRecord, in silence."""
+    """Prepares `Documents` under `folder` as ArrayRecord, in silence.
+
+    Raises `OSError` where the disk is full.
+    """
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):  # it announces itself on stdout
         builder = Documents(splits=splits, data_dir=folder, file_format="array_record")
-        builder.download_and_prepare()
+        try:
+            builder.download_and_prepare()
+        except RuntimeError as error:  # ArrayRecord's way to report what the disk refuses
+            for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                if os.strerror(code) in str(error):
+                    raise OSError(code, os.strerror(code), str(folder)) from error
+            raise
 
 
 def open_documents(folder: epath.PathLike, split: str) -> Sequence[dict[str, Any]]:
