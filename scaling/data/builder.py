@@ -52,7 +52,7 @@ def write_documents(
         try:
             builder.download_and_prepare()
         except RuntimeError as error:  # ArrayRecord's way to report what the disk refuses
-            for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            for code in (errno.ENOSPC, errno.EDQUOT):
                 if os.strerror(code) in str(error):
                     raise OSError(code, os.strerror(code), str(folder)) from error
             raise
