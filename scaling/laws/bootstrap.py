@@ -44,19 +44,27 @@ def case_weights(run_of_row: np.ndarray, replicates: int, seed: int) -> np.ndarr
 
 
 def residual_draws(
-    residuals: np.ndarray, leverage: np.ndarray, run_of_row: np.ndarray, replicates: int, seed: int
+    residuals: np.ndarray,
+    leverage: np.ndarray,
+    degrees_of_freedom: int,
+    run_of_row: np.ndarray,
+    replicates: int,
+    seed: int,
 ) -> np.ndarray:
     """Residual bootstrap: noise to add to a fit's predictions, (replicates, rows).
 
     Residuals are first divided by sqrt(1 - leverage), because a fit pulls them in (Davison and
     Hinkley 1997, section 6.2.3), and centred. Every run draws one of them for all its rows.
+    Each replicate is then scaled by sqrt(freedom / chi-squared), because the size of the noise is
+    itself an estimate: the normal theory's step from z to t.
     """
     pool = residuals / np.sqrt(np.maximum(1.0 - leverage, 0.05))
     pool = pool - pool.mean()
     rng = np.random.default_rng(seed)
     runs = int(run_of_row.max()) + 1
     drawn = pool[rng.integers(len(pool), size=(replicates, runs))]
-    return drawn[:, run_of_row]
+    scale = np.sqrt(degrees_of_freedom / rng.chisquare(degrees_of_freedom, size=(replicates, 1)))
+    return scale * drawn[:, run_of_row]
 
 
 def interval(draws: np.ndarray, level: float) -> list[float]:

@@ -22,7 +22,7 @@ LAWS: dict[str, Callable] = {
     "isoflop": fit_isoflop,
     "power_law": fit_power_law,
 }
-_HOLDOUT_REPLICATES = 200
+_HOLDOUT_REPLICATES = 100
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,9 @@ from scaling.laws.bootstrap import interval
 from scaling.laws.fits import LawFits
 
 RULE = (
-    "the approach with the narrower predictive interval, which counts uncertain parameters,"
-    " run-to-run noise and the model error seen in the rolling hold-out"
+    "approach 3, which uses every run, unless the predictive interval of approach 2 is less than"
+    " half as wide; the intervals count uncertain parameters, run-to-run noise and the model error"
+    " seen in the rolling hold-out"
 )
 _NOISE_DRAWS = 20  # per bootstrap replicate
 
@@ -119,7 +120,7 @@ def forecast(
         raise UserError("forecast: no law of the loss was fitted: " + "; ".join(fits.problems))
     if flops <= fits.largest_flops:
         problems.append("not beyond the runs in the fit: an interpolation")
-    method = min(approaches, key=lambda name: _width(approaches[name]))
+    method = _headline(approaches)
     best = approaches[method]
     n, d = at or (best.n_opt, best.d_opt)
     return Forecast(float(flops), n, d, method, RULE, fits.level,
@@ -162,8 +163,10 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> ApproachForecas
     model_error = holdout.model_error(float(np.log(flops / fits.largest_flops)))
     rng = np.random.default_rng([fits.seed, 1])
     shape = (_NOISE_DRAWS, len(draws))
-    # Student's t, because the noise itself was estimated from few residuals
-    new = draws + law.noise * rng.standard_t(law.degrees_of_freedom, shape)
+    # Noise of equal size in nats at every loss. Runs further up are if anything quieter, so this
+    # errs on the wide side. Student's t, because it was estimated from few residuals.
+    noise = law.noise * float(np.exp(np.log(fits.runs.loss).mean() - value))
+    new = draws + noise * rng.standard_t(law.degrees_of_freedom, shape)
     new += model_error * rng.standard_normal(shape)
     holdout_rms = holdout.to_json()["rms_error_percent"]
     return ApproachForecast(
@@ -171,7 +174,7 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> ApproachForecas
         loss=float(np.exp(value)),
         interval=tuple(interval(np.exp(draws), fits.level)),
         predictive_interval=tuple(interval(np.exp(new).ravel(), fits.level)),
-        noise=law.noise,
+        noise=noise,
         model_error=model_error,
         n_opt=best["n_opt"],
         n_opt_interval=tuple(best["n_opt_interval"]),
@@ -181,9 +184,12 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> ApproachForecas
     )
 
 
-def _width(value: ApproachForecast) -> float:
-    low, high = value.predictive_interval
-    return high - low
+def _headline(approaches: dict[str, ApproachForecast]) -> str:
+    """The approach that speaks first, by `RULE`."""
+    width = {k: np.diff(v.predictive_interval)[0] for k, v in approaches.items()}
+    if len(width) == 1:
+        return next(iter(width))
+    return "isoflop" if width["isoflop"] < width["chinchilla"] / 2 else "chinchilla"
 
 
 def _lists(value: ApproachForecast) -> dict:

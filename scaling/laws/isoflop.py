@@ -115,7 +115,7 @@ def fit_isoflop(
                        " in at least one")
     leverage = np.concatenate([p.leverage for p in parabolas])
     ids = clusters(tuple(runs.run_ids[i] for i in rows))
-    noise_draws = residual_draws(residuals, leverage, ids, bootstrap, seed)
+    noise_draws = residual_draws(residuals, leverage, freedom, ids, bootstrap, seed)
     begin, minima = 0, []
     for parabola in parabolas:
         part = noise_draws[:, begin : begin + len(parabola.rows)]

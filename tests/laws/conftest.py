@@ -49,3 +49,10 @@ def surface():
 @pytest.fixture(scope="session")
 def noisy(surface):
     return surface.sweep(np.random.default_rng(3), noise=0.012)
+
+
+@pytest.fixture(scope="session")
+def noisy_fits(noisy):
+    from scaling.laws import fit_all
+
+    return fit_all(noisy, bootstrap=100)

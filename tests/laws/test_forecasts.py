@@ -23,26 +23,26 @@ def test_noiseless_forecast_is_exact(surface):
 
 
 def test_predictive_intervals_cover_runs_beyond_the_sweep(surface):
-    """60 sweeps of 24 runs, each asked for a new run at 5x compute; nominal 90%.
+    """40 sweeps of 24 runs, each asked for a new run at 5x compute; nominal 90%.
 
-    Binomial: 60 draws at 0.9 fall below 47 or reach 60 with probability under 1% each way.
+    Of 40 draws at 0.87 to 0.93, fewer than 29 are inside with probability under 1%. That the
+    intervals are not bought with width is the second assertion.
     """
     inside, widths = 0, []
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng([7, seed])
-        fits = fit_all(surface.sweep(rng, noise=NOISE), bootstrap=100, seed=seed)
+        fits = fit_all(surface.sweep(rng, noise=NOISE), bootstrap=50, seed=seed)
         told = forecast(fits, flops=1.2e13)
         low, high = told.predictive_interval
         run = surface.loss(told.n_params, told.n_tokens) + NOISE * rng.standard_normal()
         inside += low <= run <= high
         widths.append((high - low) / 2 / told.loss)
-    assert 47 <= inside
-    assert np.median(widths) < 0.03
+    assert 29 <= inside
+    assert np.median(widths) < 0.02
 
 
-def test_intervals_nest_and_widen_with_distance(noisy):
-    fits = fit_all(noisy, bootstrap=200)
-    near, far = forecast(fits, flops=5e12), forecast(fits, flops=1e15)
+def test_intervals_nest_and_widen_with_distance(noisy_fits):
+    near, far = forecast(noisy_fits, flops=5e12), forecast(noisy_fits, flops=1e15)
     for told in (near, far):
         for approach in told.approaches.values():
             assert approach.predictive_interval[0] <= approach.interval[0]
@@ -51,7 +51,7 @@ def test_intervals_nest_and_widen_with_distance(noisy):
 
 
 def test_level_orders_the_intervals(noisy):
-    half, most = (forecast(fit_all(noisy, level=v, bootstrap=200), flops=1e13) for v in (0.5, 0.95))
+    half, most = (forecast(fit_all(noisy, level=v, bootstrap=60), flops=1e13) for v in (0.5, 0.95))
     assert most.predictive_interval[0] < half.predictive_interval[0]
     assert half.predictive_interval[1] < most.predictive_interval[1]
 
@@ -65,11 +65,11 @@ def test_model_error_shows_where_the_form_is_wrong(surface):
     assert wrong.model_error > 5 * max(straight.model_error, 1e-3)
 
 
-def test_same_seed_same_forecast_and_plain_json(noisy):
+def test_same_seed_same_forecast_and_plain_json(noisy, noisy_fits):
     told = [forecast(fit_all(noisy, bootstrap=50, seed=1), flops=1e13).to_json() for _ in "ab"]
     assert told[0] == told[1]
     json.dumps(told[0], allow_nan=False)
-    body = fit_all(noisy, bootstrap=50).to_json()
+    body = noisy_fits.to_json()
     json.dumps(body, allow_nan=False)
     law = body["laws"]["chinchilla"]
     needed = {"law", "params", "intervals", "level", "objective", "delta", "n_points", "dropped",
@@ -82,9 +82,9 @@ def test_same_seed_same_forecast_and_plain_json(noisy):
 @pytest.mark.parametrize(
     "asked", [{}, {"n_params": 1e5}, {"flops": -1.0}, {"flops": float("nan")}]
 )
-def test_incomplete_questions_are_refused(noisy, asked):
+def test_incomplete_questions_are_refused(noisy_fits, asked):
     with pytest.raises(UserError, match="forecast"):
-        forecast(fit_all(noisy, bootstrap=20), **asked)
+        forecast(noisy_fits, **asked)
 
 
 def test_refused_approaches_are_named(surface):

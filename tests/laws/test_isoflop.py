@@ -1,6 +1,7 @@
 """Approach 2: exact on parabolas, and it refuses what has no minimum."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from scaling.laws import FitError, fit_isoflop
@@ -8,8 +9,6 @@ from scaling.laws import FitError, fit_isoflop
 
 def parabolic(budgets=(1e12, 2e12, 4e12, 8e12), sizes=5):
     """Exact parabolas in log N with N* = 2 C^0.45 (at 6 N D) and L* = 1.5 + 40 C^-0.12."""
-    import pandas as pd
-
     rows = []
     for c in budgets:
         best = 2 * c**0.45
