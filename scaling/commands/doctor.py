@@ -4,9 +4,7 @@ import argparse
 import os
 import tempfile
 
-from rich.console import Console
-from rich.table import Table
-
+from scaling.commands.tables import console, table
 from scaling.data.cache import cache_root
 
 
@@ -22,21 +20,21 @@ def run(args: argparse.Namespace) -> int:
     from scaling.training.runtime import set_up_runtime
 
     set_up_runtime()
-    table = Table(show_header=False, box=None)
+    shown = table("what", "found")
     for device in jax.devices():
         peak = peak_flops_per_second(device.device_kind)
         known = f"{peak / 1e12:,.0f} TFLOP/s bf16 at peak" if peak else "no known peak, so no MFU"
-        table.add_row("device", f"{device.platform}: {provenance.device_kind()} ({known})")
+        shown.add_row("device", f"{device.platform}: {provenance.device_kind()} ({known})")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    table.add_row("cores", str(cores))
+    shown.add_row("cores", str(cores))
     for name, version in provenance.versions().items():
-        table.add_row(name, version)
-    table.add_row("commit", provenance.commit() or "not a git checkout")
+        shown.add_row(name, version)
+    shown.add_row("commit", provenance.commit() or "not a git checkout")
     root = cache_root(None)
-    table.add_row("cache", f"{root} ({_writable(root)})")
+    shown.add_row("cache", f"{root} ({_writable(root)})")
     total = jax.jit(lambda n: jax.numpy.arange(8).sum() + n)(0)
-    table.add_row("jit", "works" if int(total) == 28 else "gives wrong numbers")
-    Console().print(table)
+    shown.add_row("jit", "works" if int(total) == 28 else "gives wrong numbers")
+    console().print(shown)
     return 0
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from rich.console import Console
-from rich.table import Table
 
 from scaling.accounting import (
     count_parameters,
@@ -19,6 +18,7 @@ from scaling.accounting import (
     traced_matmul_flops,
     train_flops,
 )
+from scaling.commands.tables import console, table
 from scaling.config import Config
 from scaling.errors import UserError
 from scaling.experiment import Experiment
@@ -90,38 +90,34 @@ def _traced(experiment: Experiment) -> int:
 
 
 def _show(result: dict[str, Any]) -> None:
-    console = Console()
-    console.print(f"run id {result['run_id']}", highlight=False)
-    table = Table("field", "value", "from")
+    out = console()
+    out.print(f"run id {result['run_id']}")
+    shown = table("field", "value", "from")
     for row in result["values"]:
-        table.add_row(row["field"], repr(row["value"]), row["source"])
-    console.print(table)
-    table = Table("parameter", "shape", "axes", "role")
-    for name in ("init std", "lr multiplier"):
-        table.add_column(name, justify="right")
-    table.add_column("decays")
+        shown.add_row(row["field"], repr(row["value"]), row["source"])
+    out.print(shown)
+    shown = table("parameter", ">shape", "axes", "role", ">init std", ">lr multiplier", "decays")
     for row in result["parametrization"]:
-        table.add_row(
+        shown.add_row(
             row["parameter"], " x ".join(map(str, row["shape"])), " ".join(row["axes"]), row["role"],
-            "1 (const)" if row["role"] == "vector" else f"{row['init_std']:.4g}",
+            "all 1" if row["role"] == "vector" else f"{row['init_std']:.4g}",
             f"{row['lr_mult']:.4g}", "yes" if row["decays"] else "no",
         )
-    console.print(table)
-    _sums(console, "parameters", result["n_params"], ",.0f")
+    out.print(shown)
+    _sums(out, "parameters", result["n_params"], ",.0f")
     for name, count in result["n_params_by_convention"].items():
-        console.print(f"  N ({name}): {count:,}")
-    _sums(console, "forward FLOPs per token", result["forward_flops_per_token"], ",.0f")
-    console.print(f"  counted in the traced program: {result['traced_forward_flops_per_token']:,}")
+        out.print(f"  N ({name}): {count:,}")
+    _sums(out, "forward FLOPs per token", result["forward_flops_per_token"], ",.0f")
+    out.print(f"  counted in the traced program: {result['traced_forward_flops_per_token']:,}")
     for name, flops in result["train_flops"].items():
-        console.print(f"  C ({name}): {flops:.4e}")
+        out.print(f"  C ({name}): {flops:.4e}")
     mib = {name: size / 2**20 for name, size in result["memory_bytes"].items()}
-    _sums(console, "memory of a step, MiB (estimate)", mib, ",.2f")
+    _sums(out, "memory of a step, MiB (estimate)", mib, ",.2f")
 
 
-def _sums(console: Console, title: str, groups: dict[str, float], form: str) -> None:
-    table = Table(title, "", title_justify="left")
-    table.columns[1].justify = "right"
+def _sums(out: Console, title: str, groups: dict[str, float], form: str) -> None:
+    shown = table(title, ">")
     for name, value in groups.items():
-        table.add_row(name, format(value, form))
-    table.add_row("total", format(sum(groups.values()), form), style="bold")
-    console.print(table)
+        shown.add_row(name, format(value, form))
+    shown.add_row("total", format(sum(groups.values()), form), style="bold")
+    out.print(shown)

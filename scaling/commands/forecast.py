@@ -4,10 +4,8 @@ import argparse
 import json
 import pathlib
 
-from rich.console import Console
-from rich.table import Table
-
 from scaling.commands.runs import add_run_arguments, runs_to_fit
+from scaling.commands.tables import console, table
 from scaling.errors import UserError
 from scaling.laws import Forecast, LawFits, fit_all, forecast, seal, seal_payload
 
@@ -76,36 +74,34 @@ def _targets(root: pathlib.Path, fits: LawFits, result: Forecast, n_seeds: int) 
 
 
 def _show(result: Forecast, targets: list[dict], args: argparse.Namespace) -> None:
-    console = Console()
-    console.print(
+    out = console()
+    low, high = result.predictive_interval
+    out.print(
         f"forecast at {result.flops:.4g} FLOPs, {result.extrapolation:.1f}x the largest run:"
         f" {result.loss:.4f} nats per token, {result.level:.0%} predictive interval"
-        f" {result.predictive_interval[0]:.4f} .. {result.predictive_interval[1]:.4f}",
-        highlight=False,
+        f" {low:.4f} .. {high:.4f}"
     )
-    table = Table("approach")
-    for name in ("loss", "interval of the law", "predictive interval", "N*", "D*", "hold-out"):
-        table.add_column(name, justify="right")
+    shown = table("approach", ">loss", ">interval of the law", ">predictive interval", ">N*", ">D*",
+                  ">hold-out")
     for name, a in result.approaches.items():
         chosen = " (headline)" if name == result.method else ""
         error = "-" if a.holdout_percent is None else f"{a.holdout_percent:.2f}%"
-        table.add_row(
+        shown.add_row(
             name + chosen, f"{a.loss:.4f}", f"{a.interval[0]:.4f} .. {a.interval[1]:.4f}",
             f"{a.predictive_interval[0]:.4f} .. {a.predictive_interval[1]:.4f}",
             f"{a.n_opt:.4g}", f"{a.d_opt:.4g}", error,
         )
-    console.print(table)
-    console.print(f"headline: {result.rule}", highlight=False)
+    out.print(shown)
+    out.print(f"headline: {result.rule}")
     for problem in result.problems:
-        console.print(f"note: {problem}", highlight=False)
+        out.print(f"note: {problem}")
     for target in targets:
         low, high = target["prediction"]["predictive_interval"]
-        console.print(
+        out.print(
             f"target {target['run_id']}: N {target['n_params']:,}, D {target['n_tokens']:,},"
-            f" predicted {target['prediction']['loss']:.4f} ({low:.4f} .. {high:.4f})",
-            highlight=False,
+            f" predicted {target['prediction']['loss']:.4f} ({low:.4f} .. {high:.4f})"
         )
     if args.seal:
-        console.print(f"sealed in {args.seal}", highlight=False)
+        out.print(f"sealed in {args.seal}")
         if targets:
-            console.print(f"next: scaling sweep {args.runs} --sealed {args.seal}", highlight=False)
+            out.print(f"next: scaling sweep {args.runs} --sealed {args.seal}")

@@ -8,8 +8,9 @@ import pathlib
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
+from scaling.commands.tables import console as results_console
+from scaling.commands.tables import table
 from scaling.data import PreparedData, prepare
 from scaling.gin_config import load_study, to_gin
 from scaling.results.record import PARAMETER_CONVENTIONS
@@ -66,22 +67,21 @@ def make_plan(
 def _show(
     study: Study, runs: Sequence[PlannedRun], data: PreparedData, root: pathlib.Path, n_workers: int
 ) -> None:
-    console = Console()
-    table = Table(title=f"{study.name}: {len(runs)} runs", title_justify="left")
-    table.add_column("run")
-    for name in ("N body+head", "N total", "tokens D", "FLOPs C", "D/N", "epochs", "steps",
-                 "learning rate", "MiB", "expected"):
-        table.add_column(name, justify="right", no_wrap=True)
+    console = results_console()
+    shown = table(
+        "run", ">N body+head", ">N total", ">tokens D", ">FLOPs C", ">D/N", ">epochs", ">steps",
+        ">learning rate", ">MiB", ">expected", title=f"{study.name}: {len(runs)} runs",
+    )
     for run in runs:
         experiment, n = run.experiment, run.n_body_and_head
         expected = "-" if run.expected_seconds is None else format_duration(run.expected_seconds)
-        table.add_row(
+        shown.add_row(
             experiment.name, f"{n:,}", f"{sum(run.n_params.values()):,}",
             f"{experiment.n_tokens:,}", f"{run.train_flops[study.plan.flops_convention]:.3e}",
             f"{experiment.n_tokens / n:.1f}", f"{run.epochs:.2f}", f"{experiment.n_steps:,}",
             f"{experiment.optimizer.learning_rate:.2g}", f"{run.memory_bytes / 2**20:.0f}", expected,
         )
-    console.print(table)
+    console.print(shown)
     total = sum(run.train_flops[study.plan.flops_convention] for run in runs)
     groups = " + ".join(PARAMETER_CONVENTIONS["body_and_head"])
     console.print(f"N body+head: {groups}. C by the convention {study.plan.flops_convention!r}.")

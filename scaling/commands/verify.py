@@ -4,10 +4,8 @@ import argparse
 import json
 import pathlib
 
-from rich.console import Console
-from rich.table import Table
-
 from scaling.commands.runs import sweep_table
+from scaling.commands.tables import console, table
 from scaling.errors import UserError
 from scaling.laws import read_runs, read_seal, verify
 
@@ -26,10 +24,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(score.to_json(), allow_nan=False))
         return 0
-    console = Console()
-    table = Table("target", title=f"sealed {score.created_at}, sha256 {score.seal_sha256[:16]}")
-    for name in ("predicted", f"{score.level:.0%} interval", "measured", "nats", "percent", "inside"):
-        table.add_column(name, justify="right")
+    shown = table("target", ">predicted", f">{score.level:.0%} interval", ">measured", ">nats",
+                  ">percent", ">inside",
+                  title=f"sealed {score.created_at}, sha256 {score.seal_sha256[:16]}")
     for t in score.targets:
         low, high = t.predictive_interval
         row = [t.run_id, f"{t.predicted:.4f}", f"{low:.4f} .. {high:.4f}"]
@@ -38,6 +35,6 @@ def run(args: argparse.Namespace) -> int:
         else:
             row += [f"{t.actual:.4f}", f"{t.error_nats:+.4f}", f"{t.error_percent:+.2f}",
                     "yes" if t.inside_interval else "no"]
-        table.add_row(*row)
-    console.print(table)
+        shown.add_row(*row)
+    console().print(shown)
     return 0
