@@ -2,7 +2,8 @@
 
 A claim is a file `claim.<generation>` that appears whole or not at all (a hard link to a finished
 temporary file) and is never changed or removed; the newest generation owns the run. Generation
-g + 1 may be made only when g is over, and the link makes sure that one process makes it. g is over if
+g + 1 may be made only when g is over, and the link makes sure that one process makes it.
+g is over if
 
 - `claim.<g>.released` stands beside it: its owner let go (Ctrl-C, SIGTERM, a full disk), or
 - its owner ran on this machine and that process is gone (process id and start time), or
@@ -15,8 +16,8 @@ not write any more (`Claim.is_mine`, and `on_lost` from the renewing thread).
 
 Attempts. Only a death that somebody saw counts against a run: a launcher that is still alive a
 moment after its worker crashed writes `claim.<g>.crashed` (`mark_crashed`). Releases do
-not count, and neither does the death of the whole tree, launcher included, however often: it says nothing
-about the run. To try a failed run again, remove its folder.
+not count, and neither does the death of the whole tree, launcher included, however often: it says
+nothing about the run. To try a failed run again, remove its folder.
 """
 
 import dataclasses

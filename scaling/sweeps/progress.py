@@ -122,8 +122,8 @@ def _table(status: SweepStatus) -> Group:
             words += f", {counts[state]} {state}"
     head = Table.grid(padding=(0, 1))
     head.add_row(
-        ProgressBar(total=1.0, completed=status.fraction_done, width=30),
-        f"{status.fraction_done:.0%} of the FLOPs",
+        ProgressBar(total=1.0, completed=status.fraction_done, width=20),  # of FLOPs
+        f"{status.fraction_done:.0%}",
         words,
         f"ETA {format_eta(status.eta_seconds)}",
     )

@@ -1,7 +1,9 @@
-"""A real worker process whose training only sleeps: `sleeping_worker.py ROOT NAME [LEASE [ATTEMPTS]]`.
+"""A real worker process whose training only sleeps.
 
-Each entry's tags say how its training goes. `<root>/attempts` gets a line "begin RUN PID" and "end RUN
-PID" for each training, appended in one write, so that tests can see who trained what.
+    sleeping_worker.py ROOT NAME [LEASE [ATTEMPTS]]
+
+Each entry's tags say how its training goes. `<root>/attempts` gets the lines "begin RUN PID" and
+"end RUN PID" of each training, each in one write, so that tests can see who trained what.
 """
 
 import dataclasses

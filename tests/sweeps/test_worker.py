@@ -28,16 +28,18 @@ def test_takes_runs_in_the_order_of_the_plan(sweep):
 def test_sigkilled_workers_lose_nothing_and_double_nothing(sweep, sigkill):
     sweep.plan(40, seconds=0.2)
     rng = random.Random(0)
-    workers = [sweep.worker(f"w{i}") for i in range(4)]
+    workers = {i: sweep.worker(f"w{i}") for i in range(4)}
     killed = set()
-    while len(killed) < 10 and len(sweep.records()) < 38:
-        time.sleep(rng.uniform(0.05, 0.5))
-        i = rng.randrange(4)
-        sigkill(workers[i].pid)
-        killed.add(workers[i].pid)
-        workers[i] = sweep.worker(f"w{i}")
-    assert [worker.wait() for worker in workers] == [0] * 4
-    assert killed & {pid for _, pid in sweep.attempts("begin")}
+    while len(killed) < 10 and any(worker.poll() is None for worker in workers.values()):
+        time.sleep(rng.uniform(0.05, 0.4))
+        trained = {pid for _, pid in sweep.attempts("begin")}  # those that got past their start
+        if alive := [i for i, w in workers.items() if w.poll() is None and w.pid in trained]:
+            i = rng.choice(alive)
+            sigkill(workers[i].pid)
+            killed.add(workers[i].pid)
+            workers[i] = sweep.worker(f"w{i}")
+    assert [worker.wait() for worker in workers.values()] == [0] * 4
+    assert killed
     sweep.check_trained_once(40, killed)
 
 

@@ -1,7 +1,7 @@
 """Runs a sweep on this machine: worker processes, one set of cores each, restarted if they crash.
 
-The launcher holds no state that matters: claims and records in the folder do. It may be killed at any
-moment, started again, or started twice at once.
+The launcher holds no state that matters: claims and records in the folder do. It may be killed at
+any moment, started again, or started twice at once.
 """
 
 import contextlib
