@@ -6,12 +6,15 @@ optimum. A form is data: adding one is naming its terms.
 
 Coordinates. `theta` has the logs of the coefficients first, then the exponents, in the order of
 `Form.parameters`. Fits run in *centred* coordinates (logs of the columns minus their mean, the
-exponents times the columns' spread), where the terms are far less correlated.
+exponents times the columns' spread), where the terms are far less correlated, with the square
+roots of constant terms in place of their logs (`objective.LogHuber` says why).
 """
 
 import dataclasses
 
 import numpy as np
+
+from scaling.laws.objective import TINY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,17 +82,20 @@ class Centring:
 
     shift: (terms, parameters) mean over points of the design's exponent part.
     scale: (exponents,) spread of each exponent's log column.
+    roots: (parameters,) the coefficients of constant terms.
     """
 
     shift: np.ndarray
     scale: np.ndarray
+    roots: np.ndarray
 
     @classmethod
     def of(cls, form: Form, design: np.ndarray) -> "Centring":
         n_terms = len(form.terms)
         part = design[:, :, n_terms:]
         spread = part.std(axis=0).max(axis=0)
-        return cls(shift=part.mean(axis=0), scale=np.where(spread > 0, spread, 1.0))
+        roots = np.array([not t.powers for t in form.terms] + [False] * len(form.exponents))
+        return cls(part.mean(axis=0), np.where(spread > 0, spread, 1.0), roots)
 
     def centred_design(self, design: np.ndarray) -> np.ndarray:
         n_terms = design.shape[1]
@@ -101,13 +107,16 @@ class Centring:
         """(..., parameters) centred -> natural."""
         n_terms = len(self.shift)
         exponents = centred[..., n_terms:] / self.scale
-        coefficients = centred[..., :n_terms] - exponents @ self.shift.T
+        root = np.maximum(np.abs(centred), TINY)
+        coefficients = np.where(self.roots, 2 * np.log(root), centred)[..., :n_terms]
+        coefficients = coefficients - exponents @ self.shift.T
         return np.concatenate([coefficients, exponents], axis=-1)
 
     def to_centred(self, natural: np.ndarray) -> np.ndarray:
         n_terms = len(self.shift)
         exponents = natural[..., n_terms:]
         coefficients = natural[..., :n_terms] + exponents @ self.shift.T
+        coefficients = np.where(self.roots[:n_terms], np.exp(coefficients / 2), coefficients)
         return np.concatenate([coefficients, exponents * self.scale], axis=-1)
 
 

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+TINY = 1e-60  # the smallest root: its square still has a log, and its inverse square a value
+
 
 @dataclasses.dataclass(frozen=True)
 class LogHuber:
@@ -11,6 +13,9 @@ class LogHuber:
 
     design: (points, terms, parameters), shared by all problems.
     log_loss: (problems or 1, points). weights: (problems or 1, points).
+    roots: (parameters,) which parameters stand for the square root of a constant term instead of
+        its log. A constant often wants to be zero. Its log then runs off to minus infinity along a
+        curved valley; its root goes straight there, and zero is an ordinary stationary point.
     delta: where the quadratic turns linear, in units of log loss; `inf` gives least squares.
 
     The Hessian is exact where the objective has one; on the kinks |residual| = delta it is the
@@ -20,6 +25,7 @@ class LogHuber:
     design: np.ndarray
     log_loss: np.ndarray
     weights: np.ndarray
+    roots: np.ndarray
     delta: float
 
     def take(self, problems: np.ndarray) -> "LogHuber":
@@ -29,10 +35,14 @@ class LogHuber:
             self, log_loss=pick(self.log_loss), weights=pick(self.weights)
         )
 
+    def logs(self, theta: np.ndarray) -> np.ndarray:
+        """Parameters with every coefficient as its log, same shape."""
+        return np.where(self.roots, 2 * np.log(np.maximum(np.abs(theta), TINY)), theta)
+
     def predict(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log of the law (problems, points) and each term's share (problems, points, terms)."""
         n, k, p = self.design.shape
-        terms = (theta @ self.design.reshape(n * k, p).T).reshape(len(theta), n, k)
+        terms = (self.logs(theta) @ self.design.reshape(n * k, p).T).reshape(len(theta), n, k)
         top = terms.max(axis=-1, keepdims=True)
         share = np.exp(terms - top)
         total = share.sum(axis=-1, keepdims=True)
@@ -57,7 +67,13 @@ class LogHuber:
         hessian = np.swapaxes(jacobian * (inside - pull)[..., None], 1, 2) @ jacobian
         outer = (self.design[..., :, None] * self.design[..., None, :]).reshape(n * k, p * p)
         hessian += ((pull[..., None] * share).reshape(len(theta), n * k) @ outer).reshape(-1, p, p)
-        return value, gradient, hessian
+        # chain rule from log c to t = sqrt(c): d log c / dt = 2 / t
+        positive = np.where(np.abs(theta) < TINY, TINY, theta)
+        inner = np.where(self.roots, 2 / positive, 1.0)
+        hessian *= inner[:, :, None] * inner[:, None, :]
+        diagonal = np.arange(p)
+        hessian[:, diagonal, diagonal] -= np.where(self.roots, gradient * inner**2 / 2, 0.0)
+        return value, gradient * inner, hessian
 
     def gradient_scale(self, theta: np.ndarray) -> np.ndarray:
         """What a gradient is compared with: (delta, or the residuals' rms) x sum of weights.

@@ -112,7 +112,9 @@ def fit_form(
     target = np.log(loss)
     design = form.design(logs)
     centring = Centring.of(form, design)
-    problem = LogHuber(centring.centred_design(design), target[None], np.ones((1, len(loss))), delta)
+    problem = LogHuber(
+        centring.centred_design(design), target[None], np.ones((1, len(loss))), centring.roots, delta
+    )
     solution = solve(problem, _starts(form, target, centring, starts, seed))
     best = int(np.argmin(solution.value))
     if not solution.converged[best]:
@@ -136,7 +138,8 @@ def _starts(form: Form, target: np.ndarray, centring: Centring, n: int, seed: in
     shares = rng.dirichlet(np.ones(len(form.terms)), size=n)
     exponents = np.exp(rng.uniform(np.log(0.05), 0.0, size=(n, len(form.exponents))))
     logs = np.log(np.maximum(shares, 1e-4)) + np.median(target)
-    return np.concatenate([logs, exponents * centring.scale], axis=1)
+    start = np.concatenate([logs, exponents * centring.scale], axis=1)
+    return np.where(centring.roots, np.exp(start / 2), start)
 
 
 def _receipt(form, problem, centring, solution, best) -> Receipt:

@@ -10,6 +10,8 @@ TOLERANCE = 1e-8  # scale-free gradient below which a point counts as an optimum
 _AIM = 1e-10  # what the solver tries for; between the two it has converged, only less tightly
 _FIRST_DELTA = 0.3
 _CHUNK = 1 << 14  # points x problems per pass: their Jacobians stay in the processor's cache
+_LIFT = 0.03  # root of a constant below which it counts as zero: 0.001 nats
+_LIFTS = 8
 _LONGEST_STEP = 2.0  # in any centred coordinate: a factor of e^2 in a coefficient
 
 
@@ -40,10 +42,32 @@ def solve(objective: LogHuber, starts: np.ndarray, first_delta: float = _FIRST_D
         part = objective.take(rows)
         theta = starts[rows]
         for delta in _stages(first_delta, objective.delta)[:-1]:
-            theta = _newton(dataclasses.replace(part, delta=delta), theta, 1e-3, 25).theta
-        parts.append(_newton(part, theta, _AIM, 3000))
+            stage = dataclasses.replace(part, delta=delta)
+            theta = _newton(stage, _lifted(stage, theta)[0], 1e-3, 25).theta
+        for _ in range(_LIFTS):
+            answer = _newton(part, theta, _AIM, 1000)
+            theta, lifted = _lifted(part, answer.theta)
+            if not lifted.any():
+                break
+        else:  # a constant that is zero without wanting to be is no optimum
+            answer.gradient[lifted] = np.inf
+        parts.append(answer)
     return Solution(*(np.concatenate([getattr(p, f) for p in parts])
                       for f in ("theta", "value", "gradient")))
+
+
+def _lifted(objective: LogHuber, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Constants at zero where the objective falls away from it are put back to work.
+
+    The root of a constant has a stationary point at zero, a minimum only if the objective curves
+    upwards there. Returns new points, and which problems were touched, (problems,).
+    """
+    small = objective.roots & (np.abs(theta) < _LIFT)
+    rows = np.flatnonzero(small.any(axis=1))
+    if len(rows):
+        bend = np.einsum("rjj->rj", objective.take(rows).derivatives(theta[rows])[2])
+        small[rows] &= bend < 0
+    return np.where(small, 2 * _LIFT, theta), small.any(axis=1)
 
 
 def _stages(first: float, target: float) -> list[float]:
@@ -69,24 +93,43 @@ def _newton(objective: LogHuber, theta: np.ndarray, aim: float, most: int) -> So
             break
         part = objective.take(live)
         step = _damped_step(gradient[live], hessian[live], damping[live])
-        trial = theta[live] + step
-        new_value, new_gradient, new_hessian = part.derivatives(trial)
-        scale = part.gradient_scale(trial)
-        new_norm = np.abs(new_gradient).max(axis=-1) / scale
-        change = new_value - value[live]
-        rounding = 2e-15 * scale  # a residual is known to about 1e-15, its pull is at most scale
-        good = (change < -rounding) | ((change <= rounding) & (new_norm < norm[live]))
-        good &= np.isfinite(new_value)
         promised = -np.einsum("rj,rj->r", gradient[live], step)
         promised -= 0.5 * np.einsum("rj,rjk,rk->r", step, hessian[live], step)
-        faithful = -change >= 0.25 * promised
+        trial = theta[live] + step
+        new = part.derivatives(trial)
+        good, new_norm = _better(part, trial, new[0], new[1], value[live], norm[live])
+        # In a curved valley (E against a slow power) a straight step climbs the wall. A second
+        # step from there leads back to the floor, further along.
+        lost = np.flatnonzero(~good & np.isfinite(new[0]))
+        if len(lost):
+            again = part.take(lost)
+            back = trial[lost] + _damped_step(new[1][lost], new[2][lost], damping[live][lost])
+            second = again.derivatives(back)
+            saved, second_norm = _better(
+                again, back, second[0], second[1], value[live][lost], norm[live][lost]
+            )
+            at = lost[saved]
+            good[at], trial[at], new_norm[at] = True, back[saved], second_norm[saved]
+            for old, found in zip(new, second):
+                old[at] = found[saved]
+        faithful = value[live] - new[0] >= 0.25 * promised
         taken = live[good]
-        theta[taken], value[taken] = trial[good], new_value[good]
-        gradient[taken], hessian[taken] = new_gradient[good], new_hessian[good]
-        norm[taken] = new_norm[good]
+        theta[taken], norm[taken] = trial[good], new_norm[good]
+        for old, found in zip((value, gradient, hessian), new):
+            old[taken] = found[good]
         factor = np.where(good, np.where(faithful, 0.1, 1.0), 8.0)
         damping[live] = np.clip(damping[live] * factor, 1e-14, None)
     return Solution(theta, value, norm)
+
+
+def _better(objective, theta, value, gradient, old_value, old_norm):
+    """Which points improve on the old ones, and their scale-free gradient norms."""
+    scale = objective.gradient_scale(theta)
+    norm = np.abs(gradient).max(axis=-1) / scale
+    change = value - old_value
+    rounding = 2e-15 * scale  # a residual is known to about 1e-15, its pull is at most scale
+    good = (change < -rounding) | ((change <= rounding) & (norm < old_norm))
+    return good & np.isfinite(value), norm
 
 
 def _damped_step(gradient: np.ndarray, hessian: np.ndarray, damping: np.ndarray) -> np.ndarray:
