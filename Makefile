@@ -1,0 +1,49 @@
+# Sets everything up by itself: each target makes .venv if it is not there, and uses it again.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+TARGET_FLOPS ?= 1.2e13
+
+BIN := $(VENV)/bin
+SCALING := $(BIN)/scaling
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help install demo test test-slow clean
+
+help:
+	@echo "make demo       from nothing to a verified scaling law, about 10 minutes on 2 cores"
+	@echo "make test       the tests (test-slow: also those that take minutes)"
+	@echo "make install    only sets up $(VENV)"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11; name another: make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (about 1 GB)"
+	@$(PIP) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@$(PIP) --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+# The six commands of a study. Each continues where it was interrupted and repeats nothing.
+demo: install
+	$(SCALING) plan sweeps/demo.gin --out $(DEMO)
+	$(SCALING) sweep $(DEMO)
+	$(SCALING) fit $(DEMO)
+	$(SCALING) forecast $(DEMO) --flops $(TARGET_FLOPS) --seal $(DEMO)/forecast.json
+	$(SCALING) sweep $(DEMO) --sealed $(DEMO)/forecast.json
+	$(SCALING) verify $(DEMO)/forecast.json $(DEMO)
+	$(SCALING) report $(DEMO)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV)
