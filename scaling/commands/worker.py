@@ -34,16 +34,17 @@ def run(args: argparse.Namespace) -> int:
                 f" {experiment.run_id}; make the plan again in another folder"
             )
         write_atomically(run_dir / "config.gin", to_gin(experiment))
-        with StopRequest().installed() as stop:
-            return train(experiment, run_dir, tags=entry["tags"], stop=stop)
+        return train(experiment, run_dir, tags=entry["tags"], stop=stop)
 
-    run_worker(
-        args.root,
-        entries=entries_of(pathlib.Path(args.root), args.sealed),
-        train=train_entry,
-        worker=f"{platform.node()}-{args.index}-{os.getpid()}",
-    )
-    return 0
+    with StopRequest().installed() as stop:
+        run_worker(
+            args.root,
+            entries=entries_of(pathlib.Path(args.root), args.sealed),
+            train=train_entry,
+            worker=f"{platform.node()}-{args.index}-{os.getpid()}",
+            should_stop=lambda: bool(stop),
+        )
+    return stop.exit_code if stop else 0
 
 
 def entries_of(root: pathlib.Path, sealed: str | None) -> list[dict[str, Any]]:

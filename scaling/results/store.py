@@ -1,13 +1,18 @@
 """The store of runs: `<root>/runs/<run_id>/record.json`; the table is a scan of the records."""
 
-import json
+from __future__ import annotations
 
-import pandas as pd
+import json
+from typing import TYPE_CHECKING
+
 from etils import epath
 
 from scaling.errors import UserError
 from scaling.results.files import write_once
 from scaling.results.record import PARAMETER_CONVENTIONS, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def record_path(root: epath.PathLike, run_id: str) -> epath.Path:
@@ -55,6 +60,8 @@ def runs_table(
     flops_per_second, finished_at, then one `tag_<name>` per tag and `n_params_<group>` per group.
     Missing values are NaN. Raises `UserError` on an unknown convention.
     """
+    import pandas as pd  # half a second that a worker, which only writes records, need not spend
+
     if parameters not in PARAMETER_CONVENTIONS:
         raise UserError(
             f"parameter convention {parameters!r}: valid: {', '.join(PARAMETER_CONVENTIONS)}"

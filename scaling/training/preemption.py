@@ -17,7 +17,9 @@ class Preempted(SystemExit):
 
 
 class StopRequest:
-    """Set by SIGTERM or SIGINT while installed; a second signal kills at once, as usual."""
+    """Set by SIGTERM or SIGINT while installed. A second Ctrl-C interrupts at once; a second SIGTERM
+    changes nothing, for launchers and kernels send more than one.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -40,4 +42,5 @@ class StopRequest:
 
     def _on_signal(self, number: int, frame) -> None:
         self.signal = number
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)

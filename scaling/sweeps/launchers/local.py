@@ -133,7 +133,7 @@ class _Worker:
         if code == 0:
             self.finished = True
         elif code == USER_ERROR:
-            raise UserError(self._last_line())
+            raise UserError(self._last_line().removeprefix("scaling: "))
         elif self._died_at is None:
             self._died_at = time.monotonic()
         elif time.monotonic() - self._died_at >= _SETTLE_SECONDS:
