@@ -17,11 +17,11 @@ class Bootstrap:
     seed: int
 
     @classmethod
-    def of(cls, method: str, good: np.ndarray, seed: int) -> "Bootstrap":
+    def of(cls, law: str, method: str, good: np.ndarray, seed: int) -> "Bootstrap":
         """From which replicates succeeded, (replicates,). Raises `UserError` if under half did."""
         if good.sum() < max(2, len(good) / 2):
             raise UserError(
-                f"bootstrap ({method}): only {int(good.sum())} of {len(good)} resamples determine"
+                f"{law}: only {int(good.sum())} of {len(good)} resamples ({method}) determine"
                 " the law; it needs more runs"
             )
         return cls(method, len(good), int((~good).sum()), seed)

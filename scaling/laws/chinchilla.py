@@ -1,4 +1,4 @@
-"""Approach 3 of Hoffmann et al. 2022: L(N, D) = E + A / N^alpha + B / D^beta, fitted to all runs."""
+"""Approach 3 of Hoffmann et al. 2022: L(N, D) = E + A / N^alpha + B / D^beta, on all runs."""
 
 import dataclasses
 
@@ -122,7 +122,7 @@ def fit_chinchilla(
         raise FitError(f"chinchilla: {len(runs)} points for 5 parameters leave no noise to see")
     weights = case_weights(clusters(runs.run_ids), bootstrap, seed)
     theta, good = point.refit(np.log(runs.loss)[None], weights)
-    record = Bootstrap.of("cases by run", good, seed)
+    record = Bootstrap.of("chinchilla", "cases by run", good, seed)
     return ChinchillaFit(
         point=point,
         draws=theta[good],

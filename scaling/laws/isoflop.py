@@ -122,7 +122,7 @@ def fit_isoflop(
         minima.append(parabola.resampled_minima(part))
         begin += len(parabola.rows)
     good = np.all([m.good for m in minima], axis=0)
-    record = Bootstrap.of("residuals pooled over budgets", good, seed)
+    record = Bootstrap.of("isoflop", "residuals pooled over budgets", good, seed)
     n_draws, d_draws, loss_draws = (
         np.stack([getattr(m, f)[good] for m in minima], axis=1) for f in ("n_opt", "d_opt", "loss")
     )

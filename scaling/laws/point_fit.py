@@ -113,7 +113,11 @@ def fit_form(
     design = form.design(logs)
     centring = Centring.of(form, design)
     problem = LogHuber(
-        centring.centred_design(design), target[None], np.ones((1, len(loss))), centring.roots, delta
+        design=centring.centred_design(design),
+        log_loss=target[None],
+        weights=np.ones((1, len(loss))),
+        roots=centring.roots,
+        delta=delta,
     )
     solution = solve(problem, _starts(form, target, centring, starts, seed))
     best = int(np.argmin(solution.value))

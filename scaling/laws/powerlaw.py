@@ -125,8 +125,9 @@ def fit_power_law(
     point = fit_form(form, {"x": values / x0}, runs.loss, delta, seed=seed)
     weights = case_weights(clusters(runs.run_ids), bootstrap, seed)
     theta, good = point.refit(np.log(runs.loss)[None], weights)
-    return PowerLawFit(point, x, values, runs.loss, x0, theta[good],
-                       Bootstrap.of("cases by run", good, seed), level, runs.dropped, runs.notes)
+    record = Bootstrap.of(form.name, "cases by run", good, seed)
+    return PowerLawFit(point, x, values, runs.loss, x0, theta[good], record, level, runs.dropped,
+                       runs.notes)
 
 
 def fit_frontier(
@@ -140,4 +141,4 @@ def fit_frontier(
     point = fit_form(POWER_LAW, {"x": flops / x0}, loss, np.inf, seed=seed)
     theta, good = point.refit(np.log(replicates), np.ones((1, len(loss))))
     return PowerLawFit(point, "flops", flops, loss, x0, theta[good],
-                       Bootstrap.of("of the IsoFLOP minima", good, seed), level)
+                       Bootstrap.of("L*(C)", "of the IsoFLOP minima", good, seed), level)

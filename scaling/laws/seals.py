@@ -62,14 +62,17 @@ def seal(path: epath.PathLike, payload: dict) -> dict:
 
     payload: JSON values with at least `forecast`, `law`, `data_hash`, `fitted_run_ids`, `level`
     and `targets`, a list of {run_id, experiment, n_params, n_tokens, train_flops, prediction}
-    whose prediction has `loss` and `predictive_interval`; see `forecasting.seal_payload`. Added here:
-    code_version, created_at (UTC), and sha256 over the canonical JSON of all the rest.
+    whose prediction has `loss` and `predictive_interval`; see `forecasting.seal_payload`. Added
+    here: code_version, created_at (UTC), and sha256 over the canonical JSON of all the rest.
     Where the same forecast is already sealed, that one stays (a restarted study seals once).
     Raises `UserError` if a different one is sealed there.
     """
     path = epath.Path(path)
     _check_payload(payload)
-    body = json.loads(canonical_json({**payload, "code_version": code_version()}))
+    try:
+        body = json.loads(canonical_json({**payload, "code_version": code_version()}))
+    except (TypeError, ValueError) as problem:
+        raise UserError(f"seal: the payload is not plain finite JSON: {problem}") from None
     now = datetime.datetime.now(datetime.timezone.utc).isoformat()
     sealed = {**body, "created_at": now}
     sealed["sha256"] = _hash(sealed)
@@ -139,7 +142,7 @@ def verify(path: epath.PathLike, runs: pd.DataFrame) -> Score:
 def _score(target: dict, row: pd.Series, created: datetime.datetime, where: str) -> TargetScore:
     run_id, prediction = target["run_id"], target["prediction"]
     finished = row.get("finished_at")
-    if isinstance(finished, str) and _moment(finished) <= created:
+    if finished is not None and pd.notna(finished) and _moment(str(finished)) <= created:
         raise UserError(f"{where}: target {run_id} finished {finished}, before the seal was made"
                         f" ({created.isoformat()}); that is no forecast")
     low, high = prediction["predictive_interval"]

@@ -130,3 +130,10 @@ def test_another_run_under_the_same_id_is_refused(tmp_path, payload):
     tokens = 2 * payload["targets"][0]["n_tokens"]
     with pytest.raises(UserError, match="not the run foretold"):
         verify(tmp_path / "seal.json", outcome(payload, n_tokens=tokens))
+
+
+def test_what_json_cannot_hold_is_refused(tmp_path, payload):
+    for value in (float("nan"), {1, 2}):
+        with pytest.raises(UserError, match="plain finite JSON"):
+            seal(tmp_path / "seal.json", {**payload, "note": value})
+    assert not (tmp_path / "seal.json").exists()

@@ -1,0 +1,59 @@
+"""Laws of one variable, and the constant that may be zero."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling.errors import UserError
+from scaling.laws import fit, fit_chinchilla, fit_power_law
+from scaling.laws.powerlaw import LineFit
+
+
+def along_compute(offset):
+    n = np.geomspace(1e5, 1e7, 8)
+    loss = offset + 3.0 * (6 * n * 20 * n / 1e13) ** -0.15
+    return pd.DataFrame({"n_params": n, "n_tokens": 20 * n, "loss": loss})
+
+
+@pytest.mark.parametrize("offset", [1.7, 0.0])
+def test_recovered_with_and_without_an_offset(offset):
+    law = fit_power_law(along_compute(offset), bootstrap=20)
+    assert law.params["E"] == pytest.approx(offset, abs=1e-5)
+    assert law.params["alpha"] == pytest.approx(0.15, rel=1e-4)
+    assert law.loss(1e18) == pytest.approx(offset + 3.0 * (1e18 / 1e13) ** -0.15, rel=1e-4)
+    assert law.point.receipt.at_bound == (() if offset else ("E",))
+
+
+def test_form_without_offset_is_a_line_in_logs():
+    runs = along_compute(1.0)
+    law = fit_power_law(runs, offset=False, bootstrap=20, delta=np.inf)
+    flops = 6 * runs.n_params * runs.n_tokens
+    slope = np.polyfit(np.log(flops), np.log(runs.loss), 1)[0]
+    assert law.params["alpha"] == pytest.approx(-slope, rel=1e-8)
+
+
+def test_line_recovers_exponent_and_carries_its_interval():
+    x = np.geomspace(1e12, 1e13, 4)
+    y = 3 * x**0.48
+    draws = y * np.exp(0.1 * np.random.default_rng(0).standard_normal((500, 4)))
+    line = LineFit.of(x, y, draws, 0.9)
+    value, (low, high) = line.at(1e14)
+    assert value == pytest.approx(3 * 1e14**0.48, rel=1e-9)
+    assert low < value < high
+    assert line.exponent == pytest.approx(0.48, abs=1e-12)
+
+
+def test_surface_without_irreducible_loss_ends_at_zero_with_noise(surface):
+    """Where noise pulls E below zero the fit stops there, says so, and is at an optimum still."""
+    bare = type(surface)(E=0.0)
+    for seed in range(6):
+        runs = bare.sweep(np.random.default_rng(seed), noise=0.02)
+        law = fit_chinchilla(runs, bootstrap=20)
+        assert law.point.receipt.gradient <= 1e-8
+        assert law.params["E"] < 0.5
+        assert ("E" in law.point.receipt.at_bound) == (law.params["E"] < 1e-6)
+
+
+def test_unknown_law_names_the_nearest(noisy):
+    with pytest.raises(UserError, match="did you mean 'chinchilla'"):
+        fit("chinchila", noisy)
