@@ -23,13 +23,13 @@ def test_noiseless_forecast_is_exact(surface):
 
 
 def test_predictive_intervals_cover_runs_beyond_the_sweep(surface):
-    """40 sweeps of 24 runs, each asked for a new run at 5x compute; nominal 90%.
+    """30 sweeps of 24 runs, each asked for a new run at 5x compute; nominal 90%.
 
-    Of 40 draws at 0.87 to 0.93, fewer than 29 are inside with probability under 1%. That the
+    Of 30 draws at 0.87 to 0.93, fewer than 21 are inside with probability under 1%. That the
     intervals are not bought with width is the second assertion.
     """
     inside, widths = 0, []
-    for seed in range(40):
+    for seed in range(30):
         rng = np.random.default_rng([7, seed])
         fits = fit_all(surface.sweep(rng, noise=NOISE), bootstrap=50, seed=seed)
         told = forecast(fits, flops=1.2e13)
@@ -37,7 +37,7 @@ def test_predictive_intervals_cover_runs_beyond_the_sweep(surface):
         run = surface.loss(told.n_params, told.n_tokens) + NOISE * rng.standard_normal()
         inside += low <= run <= high
         widths.append((high - low) / 2 / told.loss)
-    assert 29 <= inside
+    assert 21 <= inside
     assert np.median(widths) < 0.02
 
 
