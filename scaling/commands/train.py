@@ -12,7 +12,6 @@ from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.gin_config import to_gin
 from scaling.partitioning import MeshConfig
-from scaling.results.files import write_atomically
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +32,12 @@ def run(args: argparse.Namespace) -> int:
     set_up_runtime()
     console = Console(stderr=True)
     console.print(f"{experiment.run_id}: {experiment.n_steps:,} steps, {experiment.n_tokens:,} tokens")
-    write_atomically(run_dir / "config.gin", to_gin(experiment))
     try:
         with StopRequest().installed() as stop:
-            record = train(experiment, run_dir, mesh=mesh, stop=stop, progress_bar=console.is_terminal)
+            record = train(
+                experiment, run_dir, config_gin=to_gin(experiment), mesh=mesh, stop=stop,
+                progress_bar=console.is_terminal,
+            )
     except Preempted as preempted:
         print(f"scaling: {preempted.message}", file=sys.stderr)
         return preempted.code

@@ -20,6 +20,8 @@ from scaling.errors import UserError
 from scaling.results import RunRecord, read_record
 from scaling.sweeps.claims import read_holder
 
+ENTRY_FIELDS = {"run_id", "experiment", "tags", "train_flops", "n_params"}
+
 State = Literal["done", "diverged", "failed", "running", "interrupted", "missing"]
 STATES: tuple[State, ...] = ("done", "diverged", "failed", "running", "interrupted", "missing")
 STYLES = {"done": "green", "diverged": "yellow", "failed": "red", "running": "cyan"}
@@ -82,13 +84,22 @@ def read_entries(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The lines of `<root>/plan.jsonl`. Raises `UserError` if missing or damaged."""
     path = Path(root) / "plan.jsonl"
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{root}: no sweep here (plan.jsonl is missing)") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not text ({error})") from None
     try:
-        return [json.loads(line) for line in lines if line.strip()]
+        entries = [json.loads(line) for line in lines if line.strip()]
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not one JSON object a line ({error})") from None
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict) or not entry.keys() >= ENTRY_FIELDS:
+            raise UserError(
+                f"{path}: entry {number} is no run of a plan; expected an object with"
+                f" {', '.join(sorted(ENTRY_FIELDS))}"
+            )
+    return entries
 
 
 class SweepReader:

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import math
 import time
 from typing import Any
 
@@ -31,6 +30,7 @@ def train(
     run_dir: epath.PathLike,
     *,
     tags: dict[str, Any] | None = None,
+    config_gin: str | None = None,
     mesh: MeshConfig = MeshConfig(),
     stop: StopRequest | None = None,
     checkpoint_seconds: float = 60.0,
@@ -39,22 +39,25 @@ def train(
     """Trains to the end, from the last checkpoint if there is one, and writes the record once.
 
     A run that has a record returns it. A non-finite loss ends the run as `diverged`, with a record.
+    Nothing is written before the data and the program are there, so that a mistake leaves no trace.
 
     Args:
       tags: JSON values that the record carries beside the experiment.
+      config_gin: the experiment as gin text, kept beside `experiment.json` as `config.gin`.
       mesh: devices; not part of the experiment, for where it runs is not what it is.
       stop: when it becomes true the state is saved and `Preempted` raised.
       checkpoint_seconds: wall time between checkpoints.
       progress_bar: draws one on the terminal; `progress.json` is kept in any case.
 
     Raises:
-      UserError: data, mesh or disk at fault. Preempted: see `stop`.
+      UserError: data, mesh or disk at fault, or `run_dir` holds another experiment's run.
+      Preempted: see `stop`.
     """
     run_dir = epath.Path(run_dir)
+    _refuse_another_run(experiment, run_dir)
     record = read_record(run_dir)
     if record is None:
-        _keep_experiment(experiment, run_dir)
-        run = _Run(experiment, run_dir, tags or {}, mesh, checkpoint_seconds)
+        run = _Run(experiment, run_dir, tags or {}, config_gin, mesh, checkpoint_seconds)
         with RunProgress(run_dir, experiment.n_steps, progress_bar) as progress:
             record = run.finish(stop, progress)
         if not write_record(run_dir, record):  # somebody else finished it first: theirs stands
@@ -70,6 +73,7 @@ class _Run:
         experiment: Experiment,
         run_dir: epath.Path,
         tags: dict[str, Any],
+        config_gin: str | None,
         mesh: MeshConfig,
         checkpoint_seconds: float,
     ):
@@ -83,6 +87,10 @@ class _Run:
         self.stream = TrainStream(
             self.data.train_rows, seed=experiment.seed, batch_size=experiment.batch_size
         )
+        if config_gin is not None:
+            write_atomically(run_dir / "config.gin", config_gin)
+        text = json.dumps(experiment.to_json(), indent=1) + "\n"
+        write_atomically(run_dir / "experiment.json", text)
         self.metrics = MetricsLog(run_dir, experiment.n_steps, experiment.tokens_per_step)
         self.evaluations: list[Evaluation] = []
         self.seconds_before = {"wall": 0.0, "train": 0.0, "compile": 0.0}
@@ -201,14 +209,13 @@ class _Run:
             seed=experiment.seed,
             n_steps=n_steps,
             n_tokens=n_tokens,
-            n_epochs=self.stream.epochs,
+            n_epochs=n_steps * experiment.batch_size / len(self.data.train_rows),
             n_params=self.n_params,
             train_flops=flops,
             final=at_end,
             best=min(finite, key=lambda e: e.loss) if finite else None,
             evaluations=self.evaluations,
-            curve=[{k: v if math.isfinite(v) else None for k, v in line.items()}
-                   for line in self.metrics.curve],
+            curve=self.metrics.curve,
             wall_seconds=seconds["wall"],
             train_seconds=seconds["train"],
             compile_seconds=seconds["compile"],
@@ -224,15 +231,18 @@ class _Run:
         )
 
 
-def _keep_experiment(experiment: Experiment, run_dir: epath.Path) -> None:
-    """Writes `experiment.json`; refuses a folder that holds another experiment's run."""
+def _refuse_another_run(experiment: Experiment, run_dir: epath.Path) -> None:
+    """Raises `UserError` for a folder that holds another experiment's run."""
     path = run_dir / "experiment.json"
-    if path.exists():
-        kept = Experiment.from_json(json.loads(path.read_text()), str(path))
-        if kept != experiment:
-            raise UserError(
-                f"{run_dir} holds the run {kept.run_id}, not {experiment.run_id};"
-                " choose another folder"
-            )
+    try:
+        text = path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
         return
-    write_atomically(path, json.dumps(experiment.to_json(), indent=1) + "\n")
+    try:
+        kept = Experiment.from_json(json.loads(text), str(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error}), so it was damaged from outside") from None
+    if kept != experiment:
+        raise UserError(
+            f"{run_dir} holds the run {kept.run_id}, not {experiment.run_id}; choose another folder"
+        )

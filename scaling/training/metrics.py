@@ -1,6 +1,7 @@
 """Training metrics: a line of `metrics.jsonl` a window of updates, mirrored to TensorBoard."""
 
 import json
+import math
 
 import numpy as np
 from etils import epath
@@ -16,13 +17,14 @@ class MetricsLog:
     """Averages updates over windows of `window` steps and appends a line at the end of each.
 
     A line: step (updates done), n_tokens, loss (mean over the window, nats per token),
-    gradient_norm (mean), learning_rate (of the window's last update). A resumed run first drops the
-    lines past its checkpoint, so the file is the one that an uninterrupted run writes.
+    gradient_norm (mean; null if it overflowed), learning_rate (of the window's last update). A
+    resumed run first drops the lines past its checkpoint, so the file is the one that an
+    uninterrupted run writes.
     """
 
     def __init__(self, run_dir: epath.Path, n_steps: int, tokens_per_step: int):
         self.window = max(1, n_steps // MAX_WINDOWS)
-        self.curve: list[dict[str, float]] = []
+        self.curve: list[dict[str, float | None]] = []
         self._n_steps = n_steps
         self._tokens_per_step = tokens_per_step
         self._pending = {"loss": [], "gradient_norm": []}
@@ -39,7 +41,8 @@ class MetricsLog:
         self._pending = pending or {"loss": [], "gradient_norm": []}
 
     def pending(self) -> dict[str, list[float]]:
-        return self._pending
+        """A copy of the open window: checkpoints write it out while training goes on."""
+        return {name: list(values) for name, values in self._pending.items()}
 
     def add(self, first_step: int, metrics: dict[str, np.ndarray]) -> None:
         """Takes the metrics of consecutive updates, the first of them number `first_step`."""
@@ -53,7 +56,7 @@ class MetricsLog:
                     {
                         "step": done,
                         "n_tokens": done * self._tokens_per_step,
-                        **{name: float(np.mean(v)) for name, v in self._pending.items()},
+                        **{name: _mean(values) for name, values in self._pending.items()},
                         "learning_rate": float(metrics["learning_rate"][i]),
                     }
                 )
@@ -64,7 +67,8 @@ class MetricsLog:
                 file.write("".join(json.dumps(line) + "\n" for line in lines))
             for line in lines:
                 for name in ("loss", "gradient_norm", "learning_rate"):
-                    self.board.add_scalar(f"train/{name}", line[name], line["step"])
+                    if line[name] is not None:
+                        self.board.add_scalar(f"train/{name}", line[name], line["step"])
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
         for name in ("loss", "bits_per_byte"):
@@ -81,6 +85,11 @@ class MetricsLog:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def _mean(values: list[float]) -> float | None:
+    mean = float(np.mean(values))
+    return mean if math.isfinite(mean) else None
 
 
 def _parse(line: str) -> dict | None:
