@@ -81,6 +81,11 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60}\u00a0h {minutes % 60}\u00a0min"
 
 
+def is_number(value) -> bool:
+    """Whether a value of unknown type, from a tag, is a positive number."""
+    return isinstance(value, (int, float)) and 0 < value < math.inf
+
+
 def _plain(value: float, digits: int) -> str:
     """`digits` significant digits without an exponent."""
     if value == 0:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -93,6 +94,13 @@ def seal_forecast(root, target):
 def the_target(**changes):
     return record(160, 1.2e13, role="target", finished_at="2199-01-01T00:00:00+00:00",
                   noise=0.004, **changes)
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    """The functions above, for tests that make folders of their own."""
+    return types.SimpleNamespace(record=record, sweep=sweep, write_folder=write_folder,
+                                 seal_forecast=seal_forecast, the_target=the_target)
 
 
 @pytest.fixture(scope="session")

@@ -28,11 +28,11 @@ def loss_against_compute(analysis: Analysis) -> Html:
         panel.key("bar", "forecast",
                   f"sealed forecast, {100 * analysis.level:.0f}% predictive interval")
     _measured(panel, analysis)
-    return panel.figure(
-        "Loss against compute",
-        f"The frontier is a power law with offset through the minima; bands are"
-        f" {100 * fits.level:.0f}% bootstrap intervals of the law, the bar that of a new run.",
-    )
+    caption = f"Bands are {100 * fits.level:.0f}% bootstrap intervals of a law"
+    caption += ", the bar is one of a new run." if targets else "."
+    if fits.isoflop is not None and fits.isoflop.frontier is not None:
+        caption = f"The frontier is a power law with offset through the minima. {caption}"
+    return panel.figure("Loss against compute", caption)
 
 
 def _laws(panel: Panel, analysis: Analysis, grid: np.ndarray) -> None:

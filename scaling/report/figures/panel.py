@@ -17,6 +17,8 @@ from scaling.report.markup import Html, element, join, number
 from scaling.report.palette import reserved, variable, with_variables
 
 WIDTH, HEIGHT = 430, 325  # SVG units; texts are 11 to 12 of them
+# decades up to which an axis has labels at these multiples of powers of ten
+_TICKS = ((0.8, (1, 2, 3, 4, 6)), (1.6, (1, 2, 5)), (3.0, (1, 3)), (math.inf, (1,)))
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "scaling",
@@ -86,14 +88,14 @@ class Panel:
         low, high = bounds
         value = [[(x if across else y) - low], [high - (x if across else y)]]
         self.axes.errorbar(
-            x, y, **{"xerr" if across else "yerr": value}, fmt="none", ecolor=reserved(colour),
+            x, y, **{"xerr" if across else "yerr": value}, fmt="none", color=reserved(colour),
             elinewidth=2.0, capsize=5, capthick=2.0, zorder=4,
         )
         self.point(x, y, colour, tip, marker="D", size=7.5, zorder=5)
 
     def label(self, x, y, text: str) -> None:
-        """A word above and to the right of a point."""
-        self.axes.annotate(text, (x, y), (4, 5), textcoords="offset points",
+        """A word above a point."""
+        self.axes.annotate(text, (x, y), (0, 6), textcoords="offset points", ha="center",
                            color=reserved("muted"), fontsize=10)
 
     def key(self, kind: str, colour: str, text: str) -> None:
@@ -162,10 +164,10 @@ def _around(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _log_ticks(axis, write: Callable[[float], str]) -> None:
-    """Labels at 1, 2, 5 over a short range, fewer over a long one; unlabelled ticks between."""
+    """Fewer labels over a longer range; unlabelled ticks between."""
     low, high = axis.get_view_interval()
     decades = math.log10(high / low)
-    steps = (1, 2, 5) if decades < 1.6 else (1, 3) if decades < 3 else (1,)
+    steps = next(s for reach, s in _TICKS if decades < reach)
     axis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
     axis.set_minor_locator(LogLocator(base=10, subs=tuple(range(1, 10)), numticks=100))
     axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))

@@ -24,7 +24,7 @@ def profiles(fits: LawFits) -> Html:
         colour = budget(int(runs.budgets[parabola.rows[0]]), runs.n_budgets)
         sizes = np.geomspace(parabola.n_params.min(), parabola.n_params.max(), 60)
         panel.line(sizes, parabola.loss_at(sizes), colour)
-        panel.label(sizes[0], parabola.loss_at(sizes)[0], tick(parabola.flops))
+        panel.label(sizes[-1], parabola.loss_at(sizes)[-1], tick(parabola.flops))
         tip = (f"minimum at N = {count(parabola.n_opt)}, D = {count(parabola.d_opt)}\n"
                f"loss {decimals(parabola.loss_opt, 4)}")
         panel.point(parabola.n_opt, parabola.loss_opt, "ink", tip, marker="D", size=7, zorder=4)

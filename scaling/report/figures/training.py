@@ -4,7 +4,7 @@ import numpy as np
 
 from scaling.report.figures.panel import Panel
 from scaling.report.markup import Html
-from scaling.report.numbers import scientific, tick_count
+from scaling.report.numbers import is_number, scientific, tick_count
 from scaling.report.palette import budget
 from scaling.results import RunRecord
 
@@ -17,7 +17,7 @@ def training_curves(sweep: list[RunRecord], targets: list[RunRecord]) -> Html | 
     curves = [(record, curve) for record, curve in curves if curve is not None]
     if not curves:
         return None
-    budgets = sorted({r.tags["budget"] for r in sweep if _is_number(r.tags.get("budget"))})
+    budgets = sorted({r.tags["budget"] for r in sweep if is_number(r.tags.get("budget"))})
     panel = Panel("training", "training tokens", "training loss (nats per token)")
     panel.log_x(np.concatenate([tokens for _, (tokens, _) in curves]), tick_count)
     chosen = {r.run_id for r in targets}
@@ -43,14 +43,10 @@ def _thinned(record: RunRecord) -> tuple[np.ndarray, np.ndarray] | None:
     if len(lines) < 2:
         return None
     tokens, loss = (np.array([p[k] for p in lines], float) for k in ("n_tokens", "loss"))
-    edges = np.geomspace(tokens[0], tokens[-1], _POINTS)
+    edges = np.geomspace(tokens[0], tokens[-1], _POINTS + 1)[1:-1]
     cell = np.digitize(tokens, edges)
     weight = np.bincount(cell)
     full = weight > 0
     sums = (np.bincount(cell, values)[full] for values in (np.log(tokens), loss))
     log_tokens, mean_loss = (total / weight[full] for total in sums)
     return np.exp(log_tokens), mean_loss
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and value > 0

@@ -37,7 +37,7 @@ def _verdict(analysis: Analysis) -> str:
         return f"No law yet: {analysis.fit_problem} ({done} of {planned} planned runs finished)."
     if analysis.sealed is None or not analysis.sealed["targets"]:
         runs = len(analysis.fits.runs)
-        return f"Laws fitted to {runs} runs; no forecast has been tested here yet."
+        return f"Laws fitted to {runs} runs; no forecast has been sealed yet."
     target = analysis.sealed["targets"][0]
     told = (f"Forecast {decimals(target['prediction']['loss'])} nats per token at"
             f" {scientific(target['train_flops'], 2)} FLOPs{_beyond(analysis)}")

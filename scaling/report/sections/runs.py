@@ -4,7 +4,7 @@ from scaling.report.analysis import Analysis
 from scaling.report.figures.panel import grid
 from scaling.report.figures.training import training_curves
 from scaling.report.markup import Html, element, items, join, paragraph, section
-from scaling.report.numbers import MISSING, count, decimals, scientific
+from scaling.report.numbers import MISSING, count, decimals, is_number, scientific
 from scaling.report.tables import Cell, table
 from scaling.results import RunRecord
 
@@ -43,7 +43,7 @@ def _row(record: RunRecord, convention: str) -> list[Cell]:
     return [
         Cell(element("code", record.run_id.rpartition("-")[0] or record.run_id,
                      title=record.run_id), record.run_id),
-        Cell(MISSING if width is None else str(width), _key(width)),
+        Cell(MISSING if width is None else str(width), width if is_number(width) else None),
         *(Cell(count(n), n) for n in sizes),
         Cell(count(record.n_tokens), record.n_tokens),
         Cell(scientific(flops), flops),
@@ -60,13 +60,10 @@ def _row(record: RunRecord, convention: str) -> list[Cell]:
 
 def _order(record: RunRecord) -> tuple:
     """The sweep by compute and size, then what tested it."""
-    flops = record.tags.get("budget") or max(record.train_flops.values(), default=0.0)
+    budget = record.tags.get("budget")
+    flops = budget if is_number(budget) else max(record.train_flops.values(), default=0.0)
     return (record.tags.get("role") == "target", flops, record.parameters("total"), record.seed,
             record.run_id)
-
-
-def _key(value) -> float | str | None:
-    return value if isinstance(value, (int, float)) else None
 
 
 def _left_out(analysis: Analysis) -> Html:
