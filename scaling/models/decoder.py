@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from scaling.models.config import DecoderConfig
-from scaling.models.layers import Block, Constrain, RMSNorm, parameter, product
+from scaling.models.layers import Block, Constrain, RMSNorm, parameter, product, rotation
 
 
 class Decoder(nnx.Module):
@@ -35,11 +35,13 @@ class Decoder(nnx.Module):
     ) -> jax.Array:
         """Logits [B, T, V] in the compute dtype.
 
+        positions_BT: within each document, below T.
         segments_BT: positions attend only to their own segment (packed documents).
         """
         dtype = jnp.dtype(self.config.compute_dtype)
         x_BTD = jnp.take(self.embedding[...], tokens_BT, axis=0).astype(dtype)
         x_BTD = constrain(x_BTD, ("batch", "length", "embed"))
+        by = rotation(positions_BT, self.config.d_head, self.config.rope_base)
         length = tokens_BT.shape[1]
         causal_TT = jnp.tril(jnp.ones((length, length), bool))
         mask_BTT = causal_TT & (segments_BT[:, :, None] == segments_BT[:, None, :])
@@ -48,12 +50,12 @@ class Decoder(nnx.Module):
 
             def body(x, leaves):
                 block = nnx.merge(graph, leaves)
-                return block(x, positions_BT, mask_BTT, constrain), None
+                return block(x, by, mask_BTT, constrain), None
 
             x_BTD, _ = jax.lax.scan(body, x_BTD, stacked)
         else:
             for name in sorted(self.layers):
-                x_BTD = self.layers[name](x_BTD, positions_BT, mask_BTT, constrain)
+                x_BTD = self.layers[name](x_BTD, by, mask_BTT, constrain)
         x_BTD = self.final_norm(x_BTD)
         if self.config.tie_embeddings:
             logits_BTV = product(x_BTD, self.embedding[...].T)

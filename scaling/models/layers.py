@@ -7,9 +7,11 @@ the zeros here are never allocated and initialisation is a separate, pure functi
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from scaling.models.config import DecoderConfig
@@ -56,14 +58,30 @@ class RMSNorm(nnx.Module):
         return (x32 * inverse_rms * self.gain[...]).astype(x.dtype)
 
 
-def rotate(x_BTHK: jax.Array, positions_BT: jax.Array, base: float) -> jax.Array:
-    """Rotary positions: pairs (i, i + K/2) of each head turn by position * base^(-2i/K)."""
-    half = x_BTHK.shape[-1] // 2
-    frequency_k = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle_BT1k = positions_BT.astype(jnp.float32)[..., None, None] * frequency_k
-    cos, sin = jnp.cos(angle_BT1k), jnp.sin(angle_BT1k)
+class Rotation(NamedTuple):
+    """Cosines and sines of the rotary angles of each position, [B, T, 1, K/2], float32."""
+
+    cos: jax.Array
+    sin: jax.Array
+
+
+def rotation(positions_BT: jax.Array, d_head: int, base: float) -> Rotation:
+    """Angle of pair i at position p is p * base^(-2i/K); positions are below the row's length.
+
+    Looked up in a constant table: computed where they are used, XLA would fuse the sines into every
+    head's rotation and evaluate them again for each, at five times the cost on a CPU.
+    """
+    half, length = d_head // 2, positions_BT.shape[-1]
+    angle = np.arange(length)[:, None] * base ** (-np.arange(half) / half)
+    tables = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+    return Rotation(*(jnp.asarray(table)[positions_BT][:, :, None] for table in tables))
+
+
+def rotate(x_BTHK: jax.Array, by: Rotation) -> jax.Array:
+    """Rotary positions (Su et al. 2021): pairs (i, i + K/2) of each head turn by their angle."""
     low, high = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([low * cos - high * sin, high * cos + low * sin], -1).astype(x_BTHK.dtype)
+    turned = (low * by.cos - high * by.sin, high * by.cos + low * by.sin)
+    return jnp.concatenate(turned, axis=-1).astype(x_BTHK.dtype)
 
 
 class Attention(nnx.Module):
@@ -83,7 +101,7 @@ class Attention(nnx.Module):
         self.config = config
 
     def __call__(
-        self, x_BTD: jax.Array, positions_BT: jax.Array, mask_BTT: jax.Array, constrain: Constrain
+        self, x_BTD: jax.Array, by: Rotation, mask_BTT: jax.Array, constrain: Constrain
     ) -> jax.Array:
         def project(weight: nnx.Param) -> jax.Array:
             return constrain(product(x_BTD, weight[...]), ("batch", "length", "heads", "kv"))
@@ -91,8 +109,8 @@ class Attention(nnx.Module):
         query, key, value = project(self.query), project(self.key), project(self.value)
         if self.config.qk_norm:
             query, key = self.query_norm(query), self.key_norm(key)
-        query = rotate(query, positions_BT, self.config.rope_base) * self.config.d_head**-0.5
-        key = rotate(key, positions_BT, self.config.rope_base)
+        query = rotate(query, by) * self.config.d_head**-0.5
+        key = rotate(key, by)
         logits_BHTT = jnp.einsum("bthk,bshk->bhts", query, key).astype(jnp.float32)
         logits_BHTT = jnp.where(mask_BTT[:, None], logits_BHTT, jnp.finfo(jnp.float32).min)
         weights_BHTT = jax.nn.softmax(logits_BHTT, axis=-1).astype(x_BTD.dtype)
@@ -132,9 +150,9 @@ class Block(nnx.Module):
         self.mlp = MLP(config, stack)
 
     def __call__(
-        self, x_BTD: jax.Array, positions_BT: jax.Array, mask_BTT: jax.Array, constrain: Constrain
+        self, x_BTD: jax.Array, by: Rotation, mask_BTT: jax.Array, constrain: Constrain
     ) -> jax.Array:
         axes = ("batch", "length", "embed")
-        mixed = self.attention(self.attention_norm(x_BTD), positions_BT, mask_BTT, constrain)
+        mixed = self.attention(self.attention_norm(x_BTD), by, mask_BTT, constrain)
         x_BTD = constrain(x_BTD + mixed, axes)
         return constrain(x_BTD + self.mlp(self.mlp_norm(x_BTD), constrain), axes)
