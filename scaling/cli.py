@@ -23,12 +23,15 @@ COMMANDS = {
     "worker": ("worker", argparse.SUPPRESS),
     "calibrate": ("calibrate", argparse.SUPPRESS),
 }
+LAW_COMMANDS = ("fit", "forecast", "verify", "report")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake in what was given, 1 a fault of ours, 128 + n on signal n."""
     argv = sys.argv[1:] if argv is None else argv
     name = next((a for a in argv if a in COMMANDS), None)
+    if name in LAW_COMMANDS:  # many tiny matrices, on which BLAS threads only wait for each other
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = argparse.ArgumentParser(prog="scaling", description=scaling.__doc__)
     parser.add_argument("--version", action="version", version=f"scaling {scaling.__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -5,9 +5,9 @@ import json
 
 from rich.console import Console
 
-from scaling.commands.runs import add_run_arguments, runs_to_fit
+from scaling.commands.runs import add_run_arguments, fit_from
 from scaling.commands.tables import console, table
-from scaling.laws import LawFits, fit_all
+from scaling.laws import LawFits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    fits = fit_all(runs_to_fit(args), args.level, args.bootstrap, args.seed)
+    fits = fit_from(args)
     if args.json:
         print(json.dumps(fits.to_json(), allow_nan=False))
     else:

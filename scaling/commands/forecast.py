@@ -4,10 +4,10 @@ import argparse
 import json
 import pathlib
 
-from scaling.commands.runs import add_run_arguments, runs_to_fit
+from scaling.commands.runs import add_run_arguments, fit_from
 from scaling.commands.tables import console, table
 from scaling.errors import UserError
-from scaling.laws import Forecast, LawFits, fit_all, forecast, seal, seal_payload
+from scaling.laws import Forecast, LawFits, forecast, seal, seal_payload
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    fits = fit_all(runs_to_fit(args), args.level, args.bootstrap, args.seed)
+    fits = fit_from(args)
     result = forecast(fits, args.flops, args.params, args.tokens)
     targets: list[dict] = []
     root = pathlib.Path(args.runs)

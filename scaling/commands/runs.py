@@ -5,7 +5,7 @@ import pathlib
 import pandas as pd
 
 from scaling.errors import UserError
-from scaling.laws import read_runs
+from scaling.laws import LawFits, fit_all, read_runs
 from scaling.results import read_records, runs_table
 from scaling.results.record import PARAMETER_CONVENTIONS
 from scaling.sweeps.folder import read_study
@@ -16,9 +16,19 @@ def add_run_arguments(parser) -> None:
     parser.add_argument("--bootstrap", type=int, default=1000, help="replicates (default: 1000)")
     parser.add_argument("--level", type=float, default=0.9, help="of intervals (default: 0.9)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--delta", type=float, default=1e-3,
+                        help="of the Huber loss on log residuals in approach 3 (default: 1e-3)")
     parser.add_argument("--params-convention", default="body_and_head", metavar="NAME",
                         help="which parameters count in N: " + ", ".join(PARAMETER_CONVENTIONS))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def fit_from(args) -> LawFits:
+    """Every law, fitted as the arguments say."""
+    return fit_all(
+        runs_to_fit(args), level=args.level, bootstrap=args.bootstrap, seed=args.seed,
+        delta=args.delta,
+    )
 
 
 def runs_to_fit(args) -> pd.DataFrame:
