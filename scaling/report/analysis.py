@@ -77,8 +77,9 @@ def _fits(folder: StudyFolder, sealed: dict | None) -> tuple[LawFits | None, str
     if sealed is not None:
         fitted = set(sealed["fitted_run_ids"])
         records = [r for r in records if r.run_id in fitted or r.status != "ok"]
+    table = runs_table(records, flops=folder.flops_convention)
     try:
-        return fit_all(runs_table(records, flops=folder.flops_convention), **_settings(sealed)), None
+        return fit_all(table, **_settings(sealed)), None
     except UserError as problem:
         return None, str(problem)
 

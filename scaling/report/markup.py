@@ -9,7 +9,10 @@ class Html(str):
 
 
 def element(name: str, *children: str | None, **attributes: str | None) -> Html:
-    """`<name attributes>children</name>`; None is left out, `class_` is `class`, `_` becomes `-`."""
+    """`<name attributes>children</name>`, without those that are None.
+
+    In attribute names a trailing `_` is dropped and any other becomes `-`: `class_`, `data_key`.
+    """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
         for key, value in attributes.items()

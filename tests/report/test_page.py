@@ -143,8 +143,8 @@ def test_too_few_runs_to_fit(synthetic, tmp_path):
 
 
 def test_only_a_diverged_run(synthetic, tmp_path):
-    lost = dataclasses.replace(synthetic.record(24, 3e11), status="diverged", reason="non-finite loss",
-                               final=None, best=None, evaluations=[], curve=[])
+    lost = dataclasses.replace(synthetic.record(24, 3e11), status="diverged",
+                               reason="non-finite loss", final=None, best=None, evaluations=[], curve=[])
     synthetic.write_folder(tmp_path / "lost", [lost])
     assert "No law yet" in text_of(write_report(tmp_path / "lost").read_text())
 

@@ -5,7 +5,7 @@ import numpy as np
 from scaling.report.analysis import Analysis
 from scaling.report.figures.panel import Panel
 from scaling.report.markup import Html
-from scaling.report.numbers import decimals, interval, scientific, tick
+from scaling.report.numbers import decimals, interval, tick
 from scaling.report.palette import budget
 
 
@@ -67,8 +67,8 @@ def _measured(panel: Panel, analysis: Analysis) -> None:
     done = [r for r in analysis.target_records if r.status == "ok" and r.final]
     for record in done:
         flops = record.train_flops[convention]
-        tip = (f"{record.run_id}\nmeasured {decimals(record.final.loss, 4)} nats at"
-               f" {scientific(flops).replace('^{', '^').replace('}', '')} FLOPs")
+        tip = (f"{record.run_id}\nmeasured {decimals(record.final.loss, 4)} nats"
+               f" at {flops:.3g} FLOPs")
         panel.point(flops, record.final.loss, "measured", tip, size=13,
                     hollow=True, zorder=6)
     if done:

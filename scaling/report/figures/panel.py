@@ -1,4 +1,4 @@
-"""One plot: matplotlib axes on the way in, a `<figure>` with inline SVG and a legend on the way out.
+"""One plot: matplotlib axes on the way in, a `<figure>` with inline SVG and legend on the way out.
 
 A panel is as wide as a telephone's screen wants it; wide pages set two side by side.
 """

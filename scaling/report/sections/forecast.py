@@ -58,7 +58,8 @@ def _same_fit(analysis: Analysis) -> str:
         return f"none: {analysis.fit_problem}"
     if canonical_json(analysis.fits.to_json()) == canonical_json(analysis.sealed.get("fits")):
         return "the sealed one, reproduced to the last digit"
-    return "made from the sealed runs; its numbers differ from the sealed ones (other code or machine)"
+    return ("made from the sealed runs; its numbers differ from the sealed ones"
+            " (other code or machine)")
 
 
 def _scores(analysis: Analysis, scores: dict) -> Html:

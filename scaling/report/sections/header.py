@@ -76,9 +76,11 @@ def _tiles(analysis: Analysis) -> list[Html]:
     if analysis.score is not None and analysis.score.targets[0].actual is not None:
         first = analysis.score.targets[0]
         tiles.append(_tile("forecast error", percent(first.error_percent),
-                           f"{decimals(first.error_nats, 4, signed=True)} nats, measured − forecast",
+                           f"{decimals(first.error_nats, 4, signed=True)} nats,"
+                           " measured − forecast",
                            "good" if first.inside_interval else "bad"))
-    for law, name in ((fits.isoflop, "approach 2"), (fits.chinchilla, "approach 3")) if fits else ():
+    laws = ((fits.isoflop, "approach 2"), (fits.chinchilla, "approach 3")) if fits else ()
+    for law, name in laws:
         if law is None:
             continue
         a = law.exponents

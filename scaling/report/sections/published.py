@@ -64,7 +64,7 @@ def _conventions(flops: str) -> Html:
                    " share of N, so exponents under different conventions do not compare directly"
                    " ("),
             link(_PEARCE, "Pearce and Song 2024"),
-            " trace most of the gap between Kaplan and Hoffmann to this).",
+            " trace much of the gap between Kaplan and Hoffmann to this, and to small scale).",
             class_="small",
         ),
     )

@@ -22,8 +22,8 @@ def runs_section(analysis: Analysis) -> Html | None:
     return section(
         "runs", "Runs",
         grid(curves, _left_out(analysis)) if curves else _left_out(analysis),
-        paragraph("Click a column's head to sort by it. Names stand without their hash; point at one for"
-                  " the whole run id. N total counts every parameter,"
+        paragraph("Click a column's head to sort by it. Names stand without their hash; point at"
+                  " one for the whole run id. N total counts every parameter,"
                   " body+head all but the input embedding, body leaves the head out as well. Loss"
                   " is the final validation loss, ± its standard error over validation windows.",
                   class_="small"),
