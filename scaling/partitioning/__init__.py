@@ -3,6 +3,7 @@
 from scaling.partitioning.mesh import (
     MeshConfig,
     batch_sharding,
+    check_batch,
     constrainer,
     make_mesh,
     parameter_shardings,
@@ -11,6 +12,7 @@ from scaling.partitioning.mesh import (
 __all__ = [
     "MeshConfig",
     "batch_sharding",
+    "check_batch",
     "constrainer",
     "make_mesh",
     "parameter_shardings",

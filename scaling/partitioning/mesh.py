@@ -6,6 +6,7 @@ over both data axes. A logical axis without a rule is an error, never silently r
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -74,6 +75,16 @@ def parameter_shardings(mesh: Mesh, specs: Any) -> Any:
         return NamedSharding(mesh, PartitionSpec(*(PARAMETER_RULES[axis] for axis in spec.axes)))
 
     return jax.tree.map(sharding, specs)
+
+
+def check_batch(mesh: Mesh, name: str, n_rows: int) -> None:
+    """Raises `UserError` where a batch, `name` in the message, does not divide over its devices."""
+    n_shares = math.prod(mesh.shape[axis] for axis in ACTIVATION_RULES["batch"])
+    if n_rows % n_shares:
+        raise UserError(
+            f"{name} = {n_rows} does not divide by the {n_shares} devices that share it"
+            f" (mesh data {mesh.shape['data']} x fsdp {mesh.shape['fsdp']})"
+        )
 
 
 def batch_sharding(mesh: Mesh, leading_axes: int = 0) -> NamedSharding:

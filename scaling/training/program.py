@@ -22,6 +22,7 @@ from scaling.parametrizations import parameter_rules
 from scaling.partitioning import (
     MeshConfig,
     batch_sharding,
+    check_batch,
     constrainer,
     make_mesh,
     parameter_shardings,
@@ -44,12 +45,15 @@ class TrainState(NamedTuple):
 class Program:
     """Compiled functions for every experiment with one `shape_key`, on one mesh.
 
+    Raises `UserError` where the mesh needs more devices than there are, or a shape does not divide.
     Attributes: model, mesh, max_chunk (updates in one call at most), compile_seconds.
     """
 
     def __init__(self, experiment: Experiment, mesh_config: MeshConfig, bos_id: int):
         self.model = build_model(experiment.model)
         self.mesh = make_mesh(mesh_config)
+        check_batch(self.mesh, "Experiment.batch_size", experiment.batch_size)
+        check_batch(self.mesh, "EvaluationConfig.batch_size", experiment.evaluation.batch_size)
         self.objective = CausalLM(bos_id)
         self._schedule_shape = experiment.schedule.shape
         self._constrain = constrainer(self.mesh)

@@ -1,0 +1,80 @@
+"""Trains 3 steps of one experiment on meshes of 8 virtual devices; prints JSON. Run as a program."""
+
+import json
+import os
+import sys
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+
+import jax
+import numpy as np
+
+from scaling.data import DataConfig, TokenizerConfig
+from scaling.errors import UserError
+from scaling.experiment import EvaluationConfig, Experiment
+from scaling.models import DecoderConfig
+from scaling.optim import AdamWConfig, ScheduleConfig
+from scaling.parametrizations import ParametrizationConfig
+from scaling.partitioning import MeshConfig
+from scaling.training.program import Program
+
+MODEL = dict(
+    vocab_size=256, d_model=16, n_layers=2, n_heads=2, d_ff=32, scan_layers=True
+)
+
+
+def experiment(batch_size: int = 8, evaluation_batch_size: int = 8, **model) -> Experiment:
+    return Experiment(
+        model=DecoderConfig(**MODEL | model),
+        data=DataConfig(tokenizer=TokenizerConfig(vocab_size=256), sequence_length=12),
+        parametrization=ParametrizationConfig(),
+        optimizer=AdamWConfig(learning_rate=0.01, epsilon=1e-4, weight_decay=0.01, clip_norm=0.5),
+        schedule=ScheduleConfig(),
+        batch_size=batch_size,
+        n_steps=3,
+        evaluation=EvaluationConfig(batch_size=evaluation_batch_size),
+    )
+
+
+def trained(mesh: MeshConfig, rows: np.ndarray) -> dict:
+    program = Program(experiment(), mesh, bos_id=1)
+    state = program.init(experiment())
+    state, metrics = program.train_chunk(state, rows, program.hyperparameters(experiment()))
+    sums = program.evaluate_rows(state.params, rows[0])
+    params = jax.tree.leaves(state.params)
+    return {
+        "mesh": mesh.to_json(),
+        "losses": np.asarray(metrics["loss"][:3]).tolist(),
+        "gradient_norms": np.asarray(metrics["gradient_norm"][:3]).tolist(),
+        "evaluation": np.asarray(sums.loss).tolist(),
+        "params": np.concatenate([np.asarray(leaf).ravel() for leaf in params]).tolist(),
+        "largest_share_on_a_device": max(
+            sum(leaf.addressable_shards[i].data.size for leaf in params)
+            for i in range(len(params[0].addressable_shards))
+        ) / sum(leaf.size for leaf in params),
+    }
+
+
+def refused(mesh: MeshConfig, experiment: Experiment) -> str:
+    try:
+        Program(experiment, mesh, bos_id=1)
+    except UserError as error:
+        return str(error)
+    return "accepted"
+
+
+if __name__ == "__main__":
+    rows = np.random.default_rng(0).integers(0, 256, (3, 8, 13))
+    meshes = [{}, {"data": 8}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}]
+    result = {
+        "runs": [trained(MeshConfig(**mesh), rows) for mesh in meshes],
+        "refused": {
+            "heads": refused(MeshConfig(tensor=4), experiment()),
+            "embed": refused(MeshConfig(fsdp=8), experiment(d_model=12, batch_size=8)),
+            "batch": refused(MeshConfig(data=4), experiment(batch_size=6)),
+            "evaluation": refused(MeshConfig(data=4), experiment(evaluation_batch_size=6)),
+            "devices": refused(MeshConfig(data=3, fsdp=4), experiment()),
+        },
+    }
+    json.dump(result, sys.stdout)

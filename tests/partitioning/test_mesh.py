@@ -1,0 +1,113 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from scaling.errors import UserError
+from scaling.models import DecoderConfig, ParamSpec, build_model
+from scaling.partitioning import (
+    MeshConfig,
+    check_batch,
+    constrainer,
+    make_mesh,
+    parameter_shardings,
+)
+from scaling.partitioning.mesh import ACTIVATION_RULES, PARAMETER_RULES
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices():
+    """What `mesh_program.py` found; the number of devices is fixed when JAX starts, hence a process."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parent / "mesh_program.py"],
+        capture_output=True, text=True, env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def test_every_mesh_trains_to_the_same_numbers(on_eight_devices):
+    """Losses, gradient norms, row sums and parameters after 3 updates, within float32 rounding."""
+    alone, *meshes = on_eight_devices["runs"]
+    assert len(meshes) == 3
+    assert len(set(alone["losses"])) == 3 and np.isfinite(alone["losses"]).all()
+    for run in meshes:
+        for name in ("losses", "gradient_norms", "evaluation"):
+            np.testing.assert_allclose(run[name], alone[name], rtol=3e-6, err_msg=str(run["mesh"]))
+        np.testing.assert_allclose(
+            run["params"], alone["params"], atol=1e-5, err_msg=str(run["mesh"])
+        )
+
+
+def test_fsdp_and_tensor_axes_divide_the_parameters(on_eight_devices):
+    """Every matrix lies along `embed`, so fsdp = 8 leaves an eighth on each device."""
+    shares = [run["largest_share_on_a_device"] for run in on_eight_devices["runs"]]
+    assert shares[:3] == [1, 1, pytest.approx(1 / 8)]
+    assert 1 / 4 < shares[3] < 0.26  # gains know no tensor axis
+
+
+@pytest.mark.parametrize(
+    ("what", "named"),
+    [
+        ("heads", ["'heads' of size 2", "'tensor' of size 4"]),
+        ("embed", ["'embed' of size 12", "'fsdp' of size 8"]),
+        ("batch", ["Experiment.batch_size = 6", "4 devices"]),
+        ("evaluation", ["EvaluationConfig.batch_size = 6", "4 devices"]),
+        ("devices", ["3 x 4 x 1 needs 12 devices", "sees 8"]),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_line(on_eight_devices, what, named):
+    message = on_eight_devices["refused"][what]
+    assert all(part in message for part in named), message
+    assert "\n" not in message
+
+
+def test_a_mesh_larger_than_the_machine_is_refused():
+    with pytest.raises(UserError, match=f"needs 64 devices, this process sees {jax.device_count()}"):
+        make_mesh(MeshConfig(data=64))
+
+
+@pytest.mark.parametrize("axis", ["data", "fsdp", "tensor"])
+def test_a_mesh_axis_has_at_least_one_device(axis):
+    with pytest.raises(UserError, match=f"MeshConfig.{axis} = 0"):
+        MeshConfig(**{axis: 0})
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_every_parameter_is_sharded_by_its_axes(scan_layers):
+    config = DecoderConfig(vocab_size=8, activation="swiglu", qk_norm=True, scan_layers=scan_layers)
+    specs = build_model(config).specs
+    shardings = parameter_shardings(make_mesh(MeshConfig()), specs)
+    assert jax.tree.structure(shardings) == jax.tree.structure(specs)
+    for spec, sharding in zip(jax.tree.leaves(specs), jax.tree.leaves(shardings), strict=True):
+        assert tuple(sharding.spec) == tuple(PARAMETER_RULES[axis] for axis in spec.axes)
+    assert shardings["unembedding"].spec == PartitionSpec("fsdp", "tensor")
+
+
+def test_no_rule_uses_a_mesh_axis_twice():
+    """An array with two dimensions along one mesh axis cannot be laid out."""
+    specs = build_model(DecoderConfig(vocab_size=8, activation="swiglu", scan_layers=True)).specs
+    for spec in jax.tree.leaves(specs):
+        used = [PARAMETER_RULES[axis] for axis in spec.axes if PARAMETER_RULES[axis]]
+        assert len(used) == len(set(used)), spec
+
+
+def test_an_axis_without_a_rule_is_an_error():
+    """Never silently replicated."""
+    mesh = make_mesh(MeshConfig())
+    spec = ParamSpec(shape=(4,), axes=("expert",), role="hidden", group="mlp")
+    with pytest.raises(KeyError, match="expert"):
+        parameter_shardings(mesh, {"router": spec})
+    with pytest.raises(KeyError, match="expert"):
+        constrainer(mesh)(np.zeros(4), ("expert",))
+    assert set(ACTIVATION_RULES) - {"batch", "length"} <= set(PARAMETER_RULES)
+
+
+def test_one_device_takes_any_batch():
+    check_batch(make_mesh(MeshConfig()), "batch", 7)
