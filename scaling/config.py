@@ -7,6 +7,7 @@ the identity of a config: it does not depend on field order, on the process, or
 on the Python version.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
@@ -117,8 +118,10 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         if len(args) == len(value):
             return tuple(_checked(v, a, f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, args)))
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
+        # An integer may be too large for a float; -0.0 equals 0.0 and must not differ in JSON.
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(value):
+                return float(value) + 0.0
     elif hint is int:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
