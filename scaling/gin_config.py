@@ -95,18 +95,28 @@ def describes_study(path: str) -> bool:
 
 
 def to_gin(config: Config) -> str:
-    """Gin text that builds `config`: every field bound, the root class first."""
+    """Gin text that builds `config`: every field bound, the root class first.
+
+    A study's leaves out what its ladder derives, which `load_study` would refuse.
+    """
+    return _gin_text(config, DERIVED_FIELDS if isinstance(config, Study) else ())
+
+
+def _gin_text(config: Config, left_out: Sequence[str]) -> str:
     lines: list[str] = []
     nested: list[Config] = []
     for field in dataclasses.fields(config):
+        name = f"{type(config).__name__}.{field.name}"
+        if name in left_out:
+            continue
         value = getattr(config, field.name)
         if isinstance(value, Config):
             nested.append(value)
             text = f"@{type(value).__name__}()"
         else:
             text = repr(value)
-        lines.append(f"{type(config).__name__}.{field.name} = {text}\n")
-    return "".join(lines) + "".join("\n" + to_gin(value) for value in nested)
+        lines.append(f"{name} = {text}\n")
+    return "".join(lines) + "".join("\n" + _gin_text(value, left_out) for value in nested)
 
 
 @dataclasses.dataclass
@@ -126,6 +136,8 @@ def _load(path: str, bindings: Sequence[str], root: type[Config]) -> Loaded:
                 config = gin.get_configurable(root)()
             except UserError as error:
                 raise UserError(_located(_innermost(error), parsed.sources)) from None
+            except RecursionError:
+                raise UserError(f"{path}: a macro or a reference leads back to itself") from None
             except TypeError as error:
                 raise UserError(f"{path}: {_missing(error, root)}") from None
             _check_used(parsed)
@@ -227,21 +239,27 @@ def _check_macros(parsed: _Parsed) -> None:
 
 
 def _check_used(parsed: _Parsed) -> None:
-    used = {
-        (scope, selector, field)
-        for (scope, selector), fields in gin_internals._OPERATIVE_CONFIG.items()
-        for field in fields
-    }
-    for (scope, selector, field), at in parsed.bindings.items():
-        name = scope if selector == "gin.macro" else selector.removeprefix("scaling.")
-        matches = any(
-            (selector, field) == (used_selector, used_field)
-            and (not scope or used_scope == scope or used_scope.startswith(scope + "/"))
-            for used_scope, used_selector, used_field in used
-        )
-        if not matches:
-            full = name if selector == "gin.macro" else f"{scope}/{name}.{field}".lstrip("/")
-            raise UserError(f"{at}: {full} configures nothing: nothing refers to it")
+    """Refuses a binding that no object took; of several, Gin takes the one of the nearest scope."""
+    taken, applied = set(), set()
+    for (scope, selector), fields in gin_internals._OPERATIVE_CONFIG.items():
+        scopes = [scope[: m.start()] for m in re.finditer("/|$", scope)] if scope else []
+        for field in fields:
+            applied.add((selector, field))
+            keys = [(within, selector, field) for within in (*reversed(scopes), "")]
+            key = next((key for key in keys if key in parsed.bindings), None)
+            if key is not None:
+                taken.add(key)
+                if selector != "gin.macro":
+                    name = selector.removeprefix("scaling.")
+                    parsed.sources[f"{name}.{field}"] = parsed.bindings[key]
+    for key, at in parsed.bindings.items():
+        if key not in taken:
+            scope, selector, field = key
+            name = f"{scope}/{selector.removeprefix('scaling.')}.{field}".lstrip("/")
+            full = scope if selector == "gin.macro" else name
+            shadowed = not scope and (selector, field) in applied
+            why = "a scope overrides it" if shadowed else "nothing refers to it"
+            raise UserError(f"{at}: {full} configures nothing: {why}")
 
 
 def _innermost(error: BaseException) -> str:
@@ -275,5 +293,8 @@ def _parser_message(error: Exception) -> str:
     reference = re.search(r"matching reference '@([\w/.]+?)(\(\))?'", str(error))
     if reference:
         return f"no class {reference[1]!r}{did_you_mean(reference[1], CONFIGURABLES)}"
+    value = re.search(r"Failed to parse token '(.*)' \(line (\d+)\)", str(error))
+    if value:
+        return f"cannot read the value {value[1]} (line {value[2]}); a string wants quotes"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3])

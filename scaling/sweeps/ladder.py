@@ -3,6 +3,7 @@
 import dataclasses
 
 from scaling.config import Config
+from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.models import DecoderConfig
 
@@ -11,7 +12,6 @@ DERIVED_FIELDS = (
     "Experiment.name",
     "Experiment.n_steps",
     "Experiment.batch_size",
-    "Experiment.seed",
     "DecoderConfig.d_model",
     "DecoderConfig.n_layers",
     "DecoderConfig.n_heads",
@@ -56,7 +56,7 @@ class Ladder(Config):
             n for n in range(1, d_model + 1) if d_model % n == 0 and (d_model // n) % 2 == 0
         ]
         if not divisors:
-            raise base.replace(d_model=2, n_heads=1).refuse("d_model", f"even widths, not {d_model}")
+            raise UserError(f"a width of {d_model}: expected an even one (rotary positions turn pairs)")
         return base.replace(
             d_model=d_model,
             n_layers=max(self.min_layers, round(d_model / self.width_per_layer)),
