@@ -12,6 +12,7 @@ from scaling.sweeps.study import Study
 
 PLAN_FILE = "plan.jsonl"
 STUDY_FILE = "study.json"
+GIN_FILE = "study.gin"
 
 
 def write_plan(
@@ -26,12 +27,25 @@ def write_plan(
         if [e["run_id"] for e in read_entries(root)] != [run.experiment.run_id for run in runs]:
             raise UserError(f"{root} belongs to another plan ({path}); choose another folder")
         return
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    study_json = json.dumps(study.to_json(), indent=1) + "\n"
+    if root.exists() and (not root.is_dir() or not _may_be_planned(root, study_json)):
         raise UserError(f"{root} is not empty and holds no plan; choose another folder")
-    write_atomically(root / STUDY_FILE, json.dumps(study.to_json(), indent=1) + "\n")
-    write_atomically(root / "study.gin", study_gin)
+    write_atomically(root / STUDY_FILE, study_json)
+    write_atomically(root / GIN_FILE, study_gin)
     lines = (json.dumps(run.to_json(), sort_keys=True) + "\n" for run in runs)
     write_atomically(path, "".join(lines))  # last: a folder with a plan is complete
+
+
+def _may_be_planned(root: pathlib.Path, study_json: str) -> bool:
+    """Whether a folder is empty, or holds only what a killed `write_plan` of this study left."""
+    ours = (PLAN_FILE, STUDY_FILE, GIN_FILE)
+    temporary = tuple(f".{name}." for name in ours)
+    for path in root.iterdir():
+        left_over = path.name.startswith(temporary) and path.suffix == ".tmp"
+        if path.name not in ours and not left_over:
+            return False
+    path = root / STUDY_FILE
+    return not path.exists() or path.read_text() == study_json
 
 
 def read_study(root: pathlib.Path) -> Study:

@@ -8,6 +8,9 @@ from scaling.config import Config
 from scaling.experiment import Experiment
 from scaling.sweeps.ladder import Ladder
 
+# Nearer budgets could not be told apart by what their runs achieve.
+MIN_BUDGET_RATIO = 1.05
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IsoFlop(Config):
@@ -32,7 +35,12 @@ class IsoFlop(Config):
     def validate(self) -> None:
         self.require(len(self.budgets) >= 1, "budgets", "at least one budget")
         self.require(all(b > 0 for b in self.budgets), "budgets", "FLOPs above 0")
-        self.require(len(set(self.budgets)) == len(self.budgets), "budgets", "distinct budgets")
+        ordered = sorted(self.budgets)
+        self.require(
+            all(b >= a * MIN_BUDGET_RATIO for a, b in zip(ordered, ordered[1:])),
+            "budgets",
+            f"budgets at least a factor {MIN_BUDGET_RATIO} apart (runs meet theirs within 1%)",
+        )
         self.require(len(self.d_models) >= 1, "d_models", "at least one width")
         self.require(all(d >= 2 for d in self.d_models), "d_models", "widths of at least 2")
         self.require(len(set(self.d_models)) == len(self.d_models), "d_models", "distinct widths")
