@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
-TARGET_FLOPS ?= 1.2e13
+TARGET_FLOPS ?= 1e13
 
 BIN := $(VENV)/bin
 SCALING := $(BIN)/scaling
@@ -34,7 +34,8 @@ demo: install
 	$(SCALING) plan sweeps/demo.gin --out $(DEMO)
 	$(SCALING) sweep $(DEMO)
 	$(SCALING) fit $(DEMO)
-	$(SCALING) forecast $(DEMO) --flops $(TARGET_FLOPS) --seal $(DEMO)/forecast.json
+	$(SCALING) forecast $(DEMO) --flops $(TARGET_FLOPS) --delta 0.01 \
+		--seal $(DEMO)/forecast.json
 	$(SCALING) sweep $(DEMO) --sealed $(DEMO)/forecast.json
 	$(SCALING) verify $(DEMO)/forecast.json $(DEMO)
 	$(SCALING) report $(DEMO)
