@@ -1,6 +1,5 @@
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -14,7 +13,6 @@ from scaling.parametrizations import ParametrizationConfig
 from scaling.sweeps.ladder import Ladder
 from scaling.sweeps.plan import plan, plan_runs, solve
 from scaling.sweeps.study import IsoFlop, Study
-from scaling.sweeps.targets import WIDTH_STEP, target_runs
 
 PLENTY = 10**15  # training tokens, where epochs are not the point
 
@@ -143,31 +141,3 @@ def test_repeating_the_data_is_refused_unless_asked_for():
 def test_impossible_grids_are_refused(changes, field):
     with pytest.raises(UserError, match=f"IsoFlop.{field} = "):
         make_study(**changes)
-
-
-@pytest.mark.parametrize("flops", [3e12, 1e13])
-@pytest.mark.parametrize("share", [0.4, 1.0, 1.7])
-def test_targets_are_the_ladder_s_nearest_to_the_optimum(flops, share):
-    study = make_study(seed=3)
-    n_opt = share * 3e5
-    runs = target_runs(study, flops, n_opt, 2, PLENTY)
-    assert [run.experiment.seed for run in runs] == [3, 4]
-    assert len({run.experiment.model for run in runs}) == 1
-    run = runs[0]
-    assert run.train_flops["exact"] == pytest.approx(flops, rel=0.01)
-    assert (run.tags["role"], run.tags["budget"]) == ("target", None)
-    candidates = {}
-    for d_model in range(WIDTH_STEP, 257, WIDTH_STEP):
-        specs = build_model(study.ladder.model(study.base.model, d_model)).specs
-        n = sum(s.size for s in jax.tree.leaves(specs)) - specs["embedding"].size
-        candidates[d_model] = abs(np.log(n / n_opt))
-    assert run.experiment.model.d_model == min(candidates, key=candidates.get)
-
-
-def test_a_target_that_repeats_the_data_is_refused():
-    study = make_study()
-    (run,) = target_runs(study, 3e12, 3e5, 1, PLENTY)
-    with pytest.raises(UserError, match="IsoFlop.max_epochs = 1"):
-        target_runs(study, 3e12, 3e5, 1, run.experiment.n_tokens - 1)
-    with pytest.raises(UserError, match="too small"):
-        target_runs(study, 1e7, 3e5, 1, PLENTY)
