@@ -1,31 +1,46 @@
 """Checkpoints (orbax): parameters, optimizer, step, data order and metrics together."""
 
 import logging
+import shutil
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import LatestN
 
 from scaling.errors import UserError
+from scaling.results.files import writing
 from scaling.training.program import TrainState
+
+
+# Beside the arrays: orbax's metadata, a file each, and room for the metrics and the record.
+SPARE_BYTES = 2**20
 
 
 class Checkpoints:
     """The checkpoints of one run, the last two kept; a half-written one is never seen."""
 
     def __init__(self, run_dir: epath.Path):
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # What fails in orbax is raised here; each of its threads would print the traceback as well.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=LatestN(2), cleanup_tmp_directories=True, create=True
         )
-        self._manager = ocp.CheckpointManager(run_dir.resolve() / "checkpoints", options=options)
+        folder = run_dir.resolve() / "checkpoints"
+        with writing(folder):
+            self._manager = ocp.CheckpointManager(folder, options=options)
+        self._folder = folder
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
     def save(self, step: int, state: TrainState, host: dict[str, Any]) -> None:
-        """Starts an asynchronous save; `host` is JSON (data order, metrics, clocks)."""
+        """Starts an asynchronous save; `host` is JSON (data order, metrics, clocks).
+
+        Raises `UserError`, before it begins, where the disk has no room for the arrays.
+        """
+        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + SPARE_BYTES)
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(state), host=ocp.args.JsonSave(host)
         )
@@ -48,6 +63,16 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise _disk_trouble(error) from error
         self._manager.close()
+
+    def _check_room(self, needed: int) -> None:
+        if "://" in str(self._folder):
+            return
+        free = shutil.disk_usage(self._folder).free
+        if free < needed:
+            raise UserError(
+                f"cannot write a checkpoint to {self._folder}: the disk is full ({needed / 2**20:,.1f}"
+                f" MiB needed, {free / 2**20:,.1f} free); nothing saved before is lost"
+            )
 
 
 def _disk_trouble(error: Exception) -> Exception:

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 from etils import epath
-from tensorboardX import SummaryWriter
 
 from scaling.results import Evaluation
 from scaling.results.files import write_atomically, writing
+from scaling.training.tensorboard import EventFile
 
 MAX_WINDOWS = 200
 
@@ -29,8 +29,7 @@ class MetricsLog:
         self._tokens_per_step = tokens_per_step
         self._pending = {"loss": [], "gradient_norm": []}
         self._path = run_dir / "metrics.jsonl"
-        self._run_dir = run_dir
-        self._board: SummaryWriter | None = None
+        self._board = EventFile(run_dir / "tensorboard")
 
     def resume(self, step: int, pending: dict[str, list[float]]) -> None:
         """Keeps the lines up to `step`; `pending` is what `pending()` gave at the checkpoint."""
@@ -68,23 +67,16 @@ class MetricsLog:
             for line in lines:
                 for name in ("loss", "gradient_norm", "learning_rate"):
                     if line[name] is not None:
-                        self.board.add_scalar(f"train/{name}", line[name], line["step"])
+                        self._board.add_scalar(f"train/{name}", line[name], line["step"])
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
         for name in ("loss", "bits_per_byte"):
             value = getattr(evaluation, name)
             if value is not None:
-                self.board.add_scalar(f"validation/{name}", value, evaluation.step)
-
-    @property
-    def board(self) -> SummaryWriter:
-        if self._board is None:
-            self._board = SummaryWriter(str(self._run_dir / "tensorboard"), flush_secs=30)
-        return self._board
+                self._board.add_scalar(f"validation/{name}", value, evaluation.step)
 
     def close(self) -> None:
-        if self._board is not None:
-            self._board.close()
+        self._board.close()
 
 
 def _mean(values: list[float]) -> float | None:

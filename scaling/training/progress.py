@@ -1,13 +1,14 @@
 """How far a run is: a file that sweeps read, and a bar for whoever watches."""
 
 import json
-import os
 import time
 from typing import Self
 
 from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from scaling.results.files import writing
 
 
 class RunProgress:
@@ -51,6 +52,7 @@ class RunProgress:
             "updated_at": now,
         }
         # Renamed but not forced to disk: a hint, worth no wait.
-        temporary = self._path.parent / f".progress.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(state))
-        temporary.replace(self._path)
+        temporary = self._path.parent / ".progress.json.tmp"
+        with writing(self._path):
+            temporary.write_text(json.dumps(state))
+            temporary.replace(self._path)

@@ -16,7 +16,6 @@ from etils import epath
 from scaling.partitioning import MeshConfig
 from scaling.training import Preempted, StopRequest, train
 from scaling.training.checkpoints import Checkpoints
-from scaling.training.metrics import MetricsLog
 from scaling.training.program import program_for
 
 # Windows of three updates, and evaluations every 86 or so: chunks of updates, and so checkpoints,
@@ -146,18 +145,3 @@ def test_sigterm_saves_and_exits_143(experiment, tmp_path):
     (saved,) = steps_saved(run_dir)
     assert f"stopped after step {saved}, state saved" in last_line
     assert saved > 0 and not (run_dir / "record.json").exists()
-
-
-def test_an_open_window_given_to_a_checkpoint_does_not_grow(tmp_path):
-    """Checkpoints are written while training goes on; what they were given must stay as it was."""
-    log = MetricsLog(epath.Path(tmp_path), n_steps=600, tokens_per_step=1)
-    log.resume(0, {})
-
-    def add(step: int) -> None:
-        one = np.ones(1, np.float32)
-        log.add(step, {"loss": one, "gradient_norm": one, "learning_rate": one})
-
-    add(0)
-    given = log.pending()
-    add(1)
-    assert given == {"loss": [1.0], "gradient_norm": [1.0]}
