@@ -74,7 +74,8 @@ def _show_chinchilla(fits: LawFits, out: Console) -> None:
     out.print(
         f"receipt: scale-free gradient {receipt.gradient:.1e};"
         f" {receipt.starts_at_optimum:.0%} of {receipt.n_starts} starts at the optimum;"
-        f" {len(receipt.minima)} minimum found; conditioning {receipt.conditioning:.1e}"
+        f" {len(receipt.minima)} minimum found; conditioning "
+        + ("none" if receipt.conditioning is None else f"{receipt.conditioning:.1e}")
         + (f"; at a bound: {', '.join(receipt.at_bound)}" if receipt.at_bound else "")
     )
 
