@@ -16,7 +16,7 @@ from scaling.experiment import EvaluationConfig, Experiment
 from scaling.models import DecoderConfig
 from scaling.optim import AdamWConfig, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
-from scaling.partitioning import MeshConfig
+from scaling.partitioning import MeshConfig, batch_sharding
 from scaling.training.program import Program
 
 MODEL = dict(
@@ -49,6 +49,7 @@ def trained(mesh: MeshConfig, rows: np.ndarray) -> dict:
         "gradient_norms": np.asarray(metrics["gradient_norm"][:3]).tolist(),
         "evaluation": np.asarray(sums.loss).tolist(),
         "params": np.concatenate([np.asarray(leaf).ravel() for leaf in params]).tolist(),
+        "rows_on_a_device": batch_sharding(program.mesh).shard_shape((8, 12))[0],
         "largest_share_on_a_device": max(
             sum(leaf.addressable_shards[i].data.size for leaf in params)
             for i in range(len(params[0].addressable_shards))

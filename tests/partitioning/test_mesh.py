@@ -52,6 +52,11 @@ def test_fsdp_and_tensor_axes_divide_the_parameters(on_eight_devices):
     assert 1 / 4 < shares[3] < 0.26  # gains know no tensor axis
 
 
+def test_both_data_axes_divide_the_batch(on_eight_devices):
+    """A mesh whose fsdp axis shared out the parameters alone would do all the work eight times."""
+    assert [run["rows_on_a_device"] for run in on_eight_devices["runs"]] == [8, 1, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("what", "named"),
     [
