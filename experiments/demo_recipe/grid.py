@@ -19,14 +19,16 @@ from scaling.training import StopRequest, train
 from scaling.training.runtime import set_up_runtime
 
 # (width, budget): the corners of the demo's grid and its middle
-CORNERS = ((24, 2e11), (64, 2e11), (48, 6e11), (32, 9.3e11), (96, 9.3e11), (64, 2e12), (96, 2e12))
-MIDDLE = ((48, 6e11),)
-BASE = {"learning_rate": 0.0068}
+CORNERS = (
+    (20, 2.4e11), (56, 2.4e11), (48, 5.2e11), (40, 1.12e12), (80, 1.12e12), (64, 2.4e12), (88, 2.4e12)
+)
+MIDDLE = ((48, 5.2e11),)
 
 # name -> (points, changes to try one at a time)
 GRIDS: dict[str, tuple[tuple, list[dict]]] = {
-    "learning_rate": (CORNERS, [{"learning_rate": rate} for rate in (0.004, 0.008, 0.016)]),
-    "embedding_lr": (CORNERS[:2] + CORNERS[3:6], [{"embedding_lr": x} for x in (7, 15, 30)]),
+    "learning_rate": (CORNERS, [{"times_the_rule": x} for x in (0.5, 1.0, 2.0)]),
+    "embedding_lr": (CORNERS[:2] + CORNERS[4:6], [{"embedding_lr": x} for x in (9.0, 36.0)]),
+    "batch_size": (CORNERS[1:3] + CORNERS[5:6], [{"batch_size": 8, "times_the_rule": 2**0.5}]),
     "schedule": (
         MIDDLE,
         [{"shape": "linear"}, {"shape": "cosine"}]
@@ -34,7 +36,7 @@ GRIDS: dict[str, tuple[tuple, list[dict]]] = {
     ),
     "one_change": (
         MIDDLE,
-        [{}, {"seed": 1}, {"seed": 2}, {"qk_norm": False}, {"b2": 0.95}, {"b2": 0.98},
+        [{}, {"seed": 1}, {"seed": 2}, {"qk_norm": False}, {"b2": 0.95}, {"b2": 0.995},
          {"unembedding_std": 1.0}, {"embedding_std": 0.3}, {"unembedding_lr": 2.0},
          {"unembedding_lr": 0.5}, {"vector_lr": 3.0}, {"activation": "swiglu", "d_ff": 128}],
     ),
@@ -55,7 +57,7 @@ def main() -> None:
             for d_model, budget in points:
                 base, _ = solve(study, d_model, budget, role=name, seed=0)
                 for change in changes:
-                    experiment = changed(base, {**BASE, **change})
+                    experiment = changed(base, change)
                     tags = {"grid": name, "d_model": d_model, "budget": budget, **change}
                     run_dir = args.out / "runs" / experiment.run_id
                     record = train(experiment, run_dir, tags=tags, stop=stop)
@@ -73,8 +75,19 @@ def main() -> None:
 
 
 def changed(experiment, change: dict):
-    """`experiment` with fields changed wherever they live."""
+    """`experiment` with fields changed wherever they live.
+
+    `times_the_rule` multiplies the learning rate; a changed batch keeps the tokens, not the steps.
+    """
     for field, value in change.items():
+        if field == "times_the_rule":
+            rate = value * experiment.optimizer.learning_rate
+            optimizer = experiment.optimizer.replace(learning_rate=rate)
+            experiment = experiment.replace(optimizer=optimizer)
+            continue
+        if field == "batch_size":
+            n_steps = experiment.n_steps * experiment.batch_size // value
+            experiment = experiment.replace(n_steps=n_steps)
         if hasattr(experiment, field):
             experiment = experiment.replace(**{field: value})
             continue
