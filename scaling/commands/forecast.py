@@ -9,6 +9,8 @@ from scaling.commands.tables import console, table
 from scaling.errors import UserError
 from scaling.laws import Forecast, LawFits, forecast, seal, seal_payload
 
+SEALED_CONVENTION = "body_and_head"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser)
@@ -28,6 +30,11 @@ def run(args: argparse.Namespace) -> int:
     if args.seal and root.is_dir():
         if args.flops is None:
             raise UserError("--seal for a sweep needs --flops: the ladder gives the run's N and D")
+        if args.params_convention not in (None, SEALED_CONVENTION):
+            raise UserError(
+                f"--seal for a sweep counts N as {SEALED_CONVENTION}, by which targets are chosen"
+                f" and scored, not as {args.params_convention}"
+            )
         if args.seeds < 1:
             raise UserError(f"--seeds {args.seeds}: expected at least 1")
         targets = _targets(root, fits, result, args.seeds)

@@ -12,6 +12,7 @@ from rich.console import Console
 from scaling.commands.tables import console as results_console
 from scaling.commands.tables import table
 from scaling.data import PreparedData, prepare
+from scaling.errors import UserError
 from scaling.gin_config import load_study, to_gin
 from scaling.results.record import PARAMETER_CONVENTIONS
 from scaling.sweeps.calibration import expected_seconds
@@ -33,11 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_workers(args.workers)
     make_plan(
         args.study, args.binding, pathlib.Path(args.out), n_workers=args.workers,
         calibrate=not args.no_calibration, as_json=args.json,
     )
     return 0
+
+
+def check_workers(n_workers: int) -> None:
+    if n_workers < 1:
+        raise UserError(f"--workers {n_workers}: expected at least 1")
 
 
 def make_plan(

@@ -18,8 +18,9 @@ def add_run_arguments(parser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     parser.add_argument("--delta", type=float, default=1e-3,
                         help="of the Huber loss on log residuals in approach 3 (default: 1e-3)")
-    parser.add_argument("--params-convention", default="body_and_head", metavar="NAME",
-                        help="which parameters count in N: " + ", ".join(PARAMETER_CONVENTIONS))
+    parser.add_argument("--params-convention", metavar="NAME",
+                        help="which parameters of a sweep's runs count in N: "
+                        + ", ".join(PARAMETER_CONVENTIONS) + " (default: body_and_head)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -35,8 +36,10 @@ def runs_to_fit(args) -> pd.DataFrame:
     """The sweep's runs (without the targets of forecasts), or the rows of a CSV."""
     path = pathlib.Path(args.runs)
     if path.is_dir():
-        table = sweep_table(path, args.params_convention)
+        table = sweep_table(path, args.params_convention or "body_and_head")
         return table[table["tag_role"] == "sweep"].reset_index(drop=True)
+    if args.params_convention:
+        raise UserError("--params-convention is for a sweep; a CSV says itself what n_params are")
     return read_runs(path)
 
 

@@ -3,8 +3,7 @@
 import argparse
 import json
 
-from rich.console import Console
-
+from scaling.commands.tables import console
 from scaling.sweeps.status import print_status, sweep_status
 
 
@@ -18,5 +17,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(status.to_json()))
     else:
-        print_status(status, Console())
+        print_status(status, console())
     return 0

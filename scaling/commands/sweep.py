@@ -7,7 +7,7 @@ import sys
 
 from rich.console import Console
 
-from scaling.commands.plan import make_plan
+from scaling.commands.plan import check_workers, make_plan
 from scaling.commands.worker import entries_of
 from scaling.data import prepare
 from scaling.errors import UserError
@@ -27,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.workers < 1:
-        raise UserError(f"--workers {args.workers}: expected at least 1")
+    check_workers(args.workers)
     root = pathlib.Path(args.out or args.sweep)
     if args.sweep.endswith(".gin"):
         if not args.out:
@@ -36,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
         make_plan(args.sweep, args.binding, root, n_workers=args.workers)
     elif args.binding:
         raise UserError("-b changes a gin file; the plan of a folder is frozen")
+    elif args.out:
+        raise UserError(f"--out is for a gin file; {args.sweep} is the sweep's folder itself")
     entries = entries_of(root, args.sealed)
     study = read_study(root)
     prepare(study.base.data)  # once, before workers ask for it together

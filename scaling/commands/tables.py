@@ -9,9 +9,16 @@ from rich.table import Table
 PIPED_WIDTH = 160  # columns where there is no terminal to ask
 
 
+class _Console(Console):
+    """Leaves a reader that went away, as `head` does, to `scaling.cli`; rich itself exits with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError that rich is handling
+
+
 def console() -> Console:
     """For results, on standard output; no colours chosen for us inside names and numbers."""
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    return _Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -62,7 +62,7 @@ def parse_mesh(text: str) -> MeshConfig:
         axis, _, size = part.partition("=")
         if axis not in axes:
             raise UserError(f"--mesh {text!r}: no axis {axis!r}{did_you_mean(axis, axes)}")
-        if not size.isdigit():
+        if not size.isdecimal():
             raise UserError(f"--mesh {text!r}: expected {axis}=N with a whole number N")
         sizes[axis] = int(size)
     return MeshConfig(**sizes)

@@ -91,6 +91,10 @@ def fit_all(
         raise UserError(f"level = {level!r}: expected a number between 0 and 1")
     if bootstrap < 10:
         raise UserError(f"bootstrap = {bootstrap!r}: expected at least 10 replicates")
+    if seed < 0:
+        raise UserError(f"seed = {seed!r}: expected an integer of at least 0")
+    if not (np.isfinite(delta) and delta > 0):
+        raise UserError(f"delta = {delta!r}: expected a number above 0")
     table = usable_runs(runs)
     noise = repeat_noise(table) if seed_noise is None else seed_noise / float(table.loss.mean())
     shared = dict(level=level, bootstrap=bootstrap, seed=seed, seed_noise=noise)

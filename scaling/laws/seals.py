@@ -92,7 +92,7 @@ def read_seal(path: epath.PathLike) -> dict:
     path = epath.Path(path)
     try:
         text = path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such sealed forecast") from None
     except (UnicodeDecodeError, IsADirectoryError):
         raise UserError(f"{path}: not a sealed forecast") from None

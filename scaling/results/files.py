@@ -66,9 +66,13 @@ def writing(path: epath.PathLike):
             errno.EACCES: "permission denied",
             errno.EPERM: "permission denied",
             errno.ENOTDIR: "a part of the path is a file, not a folder",
+            errno.EEXIST: "a part of the path is a file, not a folder",
         }
-        if error.errno in reasons:
-            raise UserError(f"cannot write {path}: {reasons[error.errno]}") from error
+        reason = reasons.get(error.errno)
+        if isinstance(error, IsADirectoryError):  # of etils, which gives no number
+            reason = "it is a folder"
+        if reason:
+            raise UserError(f"cannot write {path}: {reason}") from error
         raise
 
 

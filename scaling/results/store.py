@@ -30,7 +30,7 @@ def read_record(run_dir: epath.PathLike) -> RunRecord | None:
     path = epath.Path(run_dir) / "record.json"
     try:
         text = path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         return RunRecord.from_json(json.loads(text), str(path))

@@ -1,5 +1,6 @@
 """A toy study on a toy corpus, and ways to call the command."""
 
+import math
 import os
 import random
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scaling.cli import main
@@ -98,6 +100,22 @@ def planned(study_gin: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("planned") / "sweep"
     assert main(["plan", study_gin, "--out", str(root), "--no-calibration"]) == 0
     return root
+
+
+@pytest.fixture(scope="session")
+def runs_csv(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Runs of a known law, three budgets of five sizes, a little noise."""
+    path = tmp_path_factory.mktemp("csv") / "runs.csv"
+    draw, lines = np.random.default_rng(0), ["n_params,n_tokens,loss,train_flops"]
+    for flops in (1e15, 1e16, 1e17):
+        best = math.sqrt(flops / 6 / 20)
+        for factor in (0.4, 0.65, 1.0, 1.6, 2.5):
+            n = best * factor
+            d = flops / 6 / n
+            loss = (1.7 + 400 / n**0.34 + 410 / d**0.28) * math.exp(draw.normal(0, 0.002))
+            lines.append(f"{n:.6g},{d:.6g},{loss:.6f},{flops:.6g}")
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 import scaling
@@ -26,22 +25,6 @@ def exit_status(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as left:
         main(arguments)
     return left.value.code
-
-
-@pytest.fixture(scope="session")
-def runs_csv(tmp_path_factory):
-    """Runs of a known law, three budgets of five sizes, a little noise."""
-    path = tmp_path_factory.mktemp("csv") / "runs.csv"
-    draw, lines = np.random.default_rng(0), ["n_params,n_tokens,loss,train_flops"]
-    for flops in (1e15, 1e16, 1e17):
-        best = math.sqrt(flops / 6 / 20)
-        for factor in (0.4, 0.65, 1.0, 1.6, 2.5):
-            n = best * factor
-            d = flops / 6 / n
-            loss = (1.7 + 400 / n**0.34 + 410 / d**0.28) * math.exp(draw.normal(0, 0.002))
-            lines.append(f"{n:.6g},{d:.6g},{loss:.6f},{flops:.6g}")
-    path.write_text("\n".join(lines) + "\n")
-    return str(path)
 
 
 def test_help_lists_every_command(capsys):
@@ -185,6 +168,7 @@ def test_doctor_finds_the_machine_in_order(capsys):
 
 
 def test_a_reader_that_leaves_is_no_fault(planned):
-    command = f"{sys.executable} -m scaling status {planned} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    """`true` is gone long before the table comes."""
+    command = f"{sys.executable} -m scaling status {planned} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

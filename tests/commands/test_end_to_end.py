@@ -150,6 +150,26 @@ def test_a_target_that_has_not_run_is_said_so(study, tmp_path, capsys):
     assert "no record yet" in line
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--params", "1e4", "--tokens", "1e5"], "--flops"),
+        (["--flops", FLOPS, "--seeds", "0"], "--seeds"),
+        (["--flops", FLOPS, "--params-convention", "total"], "--seal for a sweep counts N as"),
+        (["--flops", FLOPS, "--params-convention", "all"], "convention"),
+        (["--flops", "1e13"], "max_epochs"),
+        (["--flops", "1"], "too small"),
+        (["--flops", "7e9"], "another forecast is sealed"),
+    ],
+)
+def test_what_cannot_be_sealed(study, capsys, options, words):
+    before = (study / "forecast.json").read_bytes()
+    seal = ["--seal", str(study / "forecast.json"), "--bootstrap", "30"]
+    assert main(["forecast", str(study), *options, *seal]) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert (study / "forecast.json").read_bytes() == before
+
+
 def descendants(pid: int) -> list[int]:
     """Processes below one, children first; workers lead process groups of their own."""
     parents: dict[int, list[int]] = {}
