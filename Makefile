@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
-TARGET_FLOPS ?= 1.25e13
+TARGET_FLOPS ?= 1.4e13
 
 BIN := $(VENV)/bin
 SCALING := $(BIN)/scaling

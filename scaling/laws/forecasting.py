@@ -9,20 +9,20 @@ from scaling.laws.bootstrap import interval
 from scaling.laws.fits import LawFits
 
 RULE = (
-    "approach 3, which uses every run, unless the predictive interval of approach 2 is less than"
-    " half as wide; the intervals count uncertain parameters, run-to-run noise and the model error"
-    " seen in the rolling hold-out"
+    "the mean of approaches 2 and 3; its intervals pool their bootstrap draws in equal parts, so they"
+    " are wider where the approaches disagree: a sweep of four budgets cannot tell which form holds"
+    " beyond it"
 )
 _NOISE_DRAWS = 20  # per bootstrap replicate
 
 
 @dataclasses.dataclass(frozen=True)
 class ApproachForecast:
-    """One approach's forecast. Losses in nats per token, intervals at the fits' level.
+    """One approach's forecast, or the pooled one. Losses in nats per token, intervals at the fits' level.
 
     interval: of the law's value (uncertain parameters). predictive_interval: of a new run's loss
     (parameters, run-to-run noise, and model error from the rolling hold-out).
-    noise, model_error: standard deviations of the log loss.
+    noise, model_error: standard deviations of the log loss; pooled, the approaches' disagreement.
     n_opt, d_opt: compute-optimal allocation at the forecast's FLOPs.
     """
 
@@ -40,8 +40,18 @@ class ApproachForecast:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """A summary with the draws it was made from, nats: of the law's value, and of a new run."""
+
+    summary: ApproachForecast
+    law: np.ndarray
+    new_run: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Forecast:
-    """A forecast at (N, D, C). The headline is the approach `method`; all stand in `approaches`.
+    """A forecast at (N, D, C). The headline is `approaches[method]`: `pooled` where approaches 2 and 3
+    both speak, else the one that does; see `rule`.
 
     n_params, n_tokens: as asked, or the headline's optimum at C. extrapolation: C over the
     largest C in the fit.
@@ -111,16 +121,24 @@ def forecast(
     if flops is None:
         flops = fits.relation.flops(n_params, n_tokens)
     at = (float(n_params), float(n_tokens)) if given else None
-    approaches, problems = {}, []
+    drawn: dict[str, _Drawn] = {}
+    problems = []
     if fits.chinchilla is not None:
-        approaches["chinchilla"] = _by_chinchilla(fits, flops, at)
+        drawn["chinchilla"] = _by_chinchilla(fits, flops, at)
     if fits.isoflop is not None and fits.isoflop.frontier is not None:
-        approaches["isoflop"] = _by_isoflop(fits, flops, at)
-    if not approaches:
+        if at is None or fits.isoflop.reaches(at[0], flops):
+            drawn["isoflop"] = _by_isoflop(fits, flops, at)
+        else:
+            problems.append(f"approach 2 is silent: N = {at[0]:.3g} is further from N*(C) than any"
+                            " size of its profiles")
+    if not drawn:
         raise UserError("forecast: no law of the loss was fitted: " + "; ".join(fits.problems))
+    approaches = {name: of.summary for name, of in drawn.items()}
+    if len(drawn) > 1:
+        approaches["pooled"] = _pooled(list(drawn.values()), fits.level)
     if flops <= fits.largest_flops:
         problems.append("not beyond the runs in the fit: an interpolation")
-    method = _headline(approaches)
+    method = "pooled" if len(drawn) > 1 else next(iter(drawn))
     best = approaches[method]
     n, d = at or (best.n_opt, best.d_opt)
     return Forecast(float(flops), n, d, method, RULE, fits.level,
@@ -133,7 +151,7 @@ def seal_payload(fits: LawFits, forecast: Forecast, targets: list[dict]) -> dict
     return {
         "forecast": forecast.to_json(),
         "level": forecast.level,
-        "law": laws["laws"].get(forecast.method),
+        "law": [name for name in forecast.approaches if name in laws["laws"]],
         "fits": laws,
         "data_hash": laws["data_hash"],
         "fitted_run_ids": laws["fitted_run_ids"],
@@ -141,7 +159,7 @@ def seal_payload(fits: LawFits, forecast: Forecast, targets: list[dict]) -> dict
     }
 
 
-def _by_chinchilla(fits: LawFits, flops: float, at) -> ApproachForecast:
+def _by_chinchilla(fits: LawFits, flops: float, at) -> _Drawn:
     law = fits.chinchilla
     best = law.optimal(flops)
     n, d = at or (best["n_opt"], best["d_opt"])
@@ -149,7 +167,7 @@ def _by_chinchilla(fits: LawFits, flops: float, at) -> ApproachForecast:
     return _forecast(fits, "chinchilla", law, flops, best, value, draws)
 
 
-def _by_isoflop(fits: LawFits, flops: float, at) -> ApproachForecast:
+def _by_isoflop(fits: LawFits, flops: float, at) -> _Drawn:
     law = fits.isoflop
     value, draws = law.frontier.log_loss(flops)
     if at is not None:
@@ -158,7 +176,7 @@ def _by_isoflop(fits: LawFits, flops: float, at) -> ApproachForecast:
     return _forecast(fits, "isoflop", law, flops, law.optimal(flops), value, draws)
 
 
-def _forecast(fits, approach, law, flops, best, value, draws) -> ApproachForecast:
+def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
     holdout = fits.holdouts[approach]
     model_error = holdout.model_error(float(np.log(flops / fits.largest_flops)))
     rng = np.random.default_rng([fits.seed, 1])
@@ -169,7 +187,7 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> ApproachForecas
     new = draws + noise * rng.standard_t(law.degrees_of_freedom, shape)
     new += model_error * rng.standard_normal(shape)
     holdout_rms = holdout.to_json()["rms_error_percent"]
-    return ApproachForecast(
+    summary = ApproachForecast(
         approach=approach,
         loss=float(np.exp(value)),
         interval=tuple(interval(np.exp(draws), fits.level)),
@@ -182,14 +200,42 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> ApproachForecas
         d_opt_interval=tuple(best["d_opt_interval"]),
         holdout_percent=holdout_rms,
     )
+    return _Drawn(summary, np.exp(draws), np.exp(new).ravel())
 
 
-def _headline(approaches: dict[str, ApproachForecast]) -> str:
-    """The approach that speaks first, by `RULE`."""
-    width = {k: np.diff(v.predictive_interval)[0] for k, v in approaches.items()}
-    if len(width) == 1:
-        return next(iter(width))
-    return "isoflop" if width["isoflop"] < width["chinchilla"] / 2 else "chinchilla"
+def _pooled(parts: list[_Drawn], level: float) -> ApproachForecast:
+    """Means of the approaches (in logs), intervals of their pooled draws; see `RULE`.
+
+    Where an approach gives no draws (its optimum), the interval spans both.
+    """
+    each = [part.summary for part in parts]
+
+    def mean(values) -> float:
+        return float(np.exp(np.mean(np.log(list(values)))))
+
+    def span(pairs) -> tuple[float, float]:
+        lows, highs = zip(*pairs)
+        return min(lows), max(highs)
+
+    return ApproachForecast(
+        approach="pooled",
+        loss=mean(a.loss for a in each),
+        interval=tuple(interval(_equal_parts([part.law for part in parts]), level)),
+        predictive_interval=tuple(interval(_equal_parts([part.new_run for part in parts]), level)),
+        noise=mean(a.noise for a in each),
+        model_error=float(np.log(max(a.loss for a in each) / min(a.loss for a in each))),
+        n_opt=mean(a.n_opt for a in each),
+        n_opt_interval=span(a.n_opt_interval for a in each),
+        d_opt=mean(a.d_opt for a in each),
+        d_opt_interval=span(a.d_opt_interval for a in each),
+        holdout_percent=None,
+    )
+
+
+def _equal_parts(draws: list[np.ndarray]) -> np.ndarray:
+    """The draws of several approaches, each as often as the fewest."""
+    fewest = min(len(d) for d in draws)
+    return np.concatenate([d[:fewest] for d in draws])
 
 
 def _lists(value: ApproachForecast) -> dict:

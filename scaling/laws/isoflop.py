@@ -55,6 +55,11 @@ class IsoflopFit:
         curvature = float(np.mean([b.curvature for b in self.budgets]))
         return curvature * float(np.log(n_params / self.n_opt.at(flops)[0]) ** 2)
 
+    def reaches(self, n_params: float, flops: float) -> bool:
+        """Whether N lies as near to N*(C) as some size of a profile lies to its minimum."""
+        sampled = max(float(np.abs(np.log(b.n_params / b.n_opt)).max()) for b in self.budgets)
+        return abs(float(np.log(n_params / self.n_opt.at(flops)[0]))) <= sampled
+
     @property
     def exponents(self) -> dict:
         n, d = self.n_opt.to_json(), self.d_opt.to_json()

@@ -36,9 +36,12 @@ def test_predictive_intervals_cover_runs_beyond_the_sweep(surface):
         low, high = told.predictive_interval
         run = surface.loss(told.n_params, told.n_tokens) + NOISE * rng.standard_normal()
         inside += low <= run <= high
-        widths.append((high - low) / 2 / told.loss)
+        alone = told.approaches["chinchilla"]
+        widths.append([(high - low) / 2 / told.loss, np.ptp(alone.predictive_interval) / 2 / alone.loss])
     assert 21 <= inside
-    assert np.median(widths) < 0.02
+    pooled, chinchilla = np.median(widths, axis=0)
+    # pooled, it pays for approach 2, which sees four points where approach 3 sees 24
+    assert pooled < 0.03 and chinchilla < 0.02
 
 
 def test_intervals_nest_and_widen_with_distance(noisy_fits):
@@ -97,3 +100,23 @@ def test_refused_approaches_are_named(surface):
     else:
         assert fits.isoflop is None
         assert any("isoflop" in problem for problem in fits.problems)
+
+
+def test_headline_is_the_mean_of_the_approaches_and_spans_their_disagreement(surface):
+    rng = np.random.default_rng(3)
+    told = forecast(fit_all(surface.sweep(rng, noise=NOISE), bootstrap=50), flops=1.2e13)
+    two, three, pooled = (told.approaches[k] for k in ("isoflop", "chinchilla", "pooled"))
+    assert told.method == "pooled"
+    assert pooled.loss == pytest.approx(np.sqrt(two.loss * three.loss))
+    low, high = pooled.predictive_interval
+    assert min(two.predictive_interval[0], three.predictive_interval[0]) <= low
+    assert high <= max(two.predictive_interval[1], three.predictive_interval[1])
+    assert low < min(two.loss, three.loss) and max(two.loss, three.loss) < high
+
+
+def test_approach_2_is_silent_far_from_its_profiles(surface):
+    fits = fit_all(surface.sweep(), bootstrap=20)
+    n, d = surface.optimal(1.2e13)
+    told = forecast(fits, n_params=20 * n, n_tokens=d / 20)
+    assert set(told.approaches) == {"chinchilla"} and told.method == "chinchilla"
+    assert any("approach 2 is silent" in problem for problem in told.problems)

@@ -5,7 +5,11 @@ from scaling.report.markup import Html
 from scaling.report.numbers import decimals, interval
 from scaling.report.palette import reserved
 
-APPROACHES = {"isoflop": "approach 2", "chinchilla": "approach 3"}
+APPROACHES = {
+    "isoflop": "approach 2",
+    "chinchilla": "approach 3",
+    "pooled": "pooled: their mean",
+}
 
 
 def by_number(item: tuple[str, dict]) -> str:
@@ -22,7 +26,7 @@ def forecasts(target: dict, actual: float | None, level: float) -> Html | None:
     for row, (name, one) in enumerate(told):
         tip = f"{decimals(one['loss'], 4)} nats, {interval(one['predictive_interval'])}"
         panel.error_bar(one["loss"], row, one["predictive_interval"],
-                        name if name in APPROACHES else "forecast", tip, across=True)
+                        "forecast" if name == "pooled" else name, tip, across=True)
     axes = panel.axes
     axes.set_yticks(range(len(told)), [APPROACHES.get(name, name) for name, _ in told])
     axes.set_ylim(len(told) - 0.5, -0.5)
