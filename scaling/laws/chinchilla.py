@@ -6,8 +6,8 @@ import numpy as np
 
 from scaling.laws.allocation import FlopsRelation, exponents, optimal
 from scaling.laws.bootstrap import Bootstrap, case_weights, clusters, interval
-from scaling.laws.point_fit import FitError, PointFit, fit_form
 from scaling.laws.forms import CHINCHILLA
+from scaling.laws.point_fit import FitError, PointFit, fit_form
 from scaling.laws.runs import RunSet
 
 

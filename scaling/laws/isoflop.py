@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from scaling.laws.bootstrap import Bootstrap, clusters, interval, residual_draws
-from scaling.laws.point_fit import FitError
 from scaling.laws.parabola import Parabola, fit_parabola
+from scaling.laws.point_fit import FitError
 from scaling.laws.powerlaw import LineFit, PowerLawFit, fit_frontier
 from scaling.laws.runs import RunSet
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.bootstrap import Bootstrap, case_weights, clusters, interval
-from scaling.laws.point_fit import PointFit, fit_form
 from scaling.laws.forms import POWER_LAW, PURE_POWER_LAW
+from scaling.laws.point_fit import PointFit, fit_form
 from scaling.laws.runs import RunSet
 
 

@@ -73,7 +73,7 @@ def seal(path: epath.PathLike, payload: dict) -> dict:
         body = json.loads(canonical_json({**payload, "code_version": code_version()}))
     except (TypeError, ValueError) as problem:
         raise UserError(f"seal: the payload is not plain finite JSON: {problem}") from None
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    now = datetime.datetime.now(datetime.UTC).isoformat()
     sealed = {**body, "created_at": now}
     sealed["sha256"] = _hash(sealed)
     if write_once(path, json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False) + "\n"):
@@ -200,4 +200,4 @@ def _moment(text: str) -> datetime.datetime:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise UserError(f"finished_at = {text!r}: expected an ISO 8601 time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

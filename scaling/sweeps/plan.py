@@ -1,7 +1,6 @@
 """From a study to a list of experiments, with what each will cost."""
 
 import dataclasses
-import math
 from typing import Any
 
 from scaling.accounting import count_parameters, memory_by_group, train_flops

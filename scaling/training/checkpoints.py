@@ -13,7 +13,6 @@ from scaling.errors import UserError
 from scaling.results.files import writing
 from scaling.training.program import TrainState
 
-
 # Beside the arrays: orbax's metadata, a file each, and room for the metrics and the record.
 SPARE_BYTES = 2**20
 

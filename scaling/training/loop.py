@@ -227,7 +227,7 @@ class _Run:
                   "content_hash": self.data.manifest["content_hash"]},
             versions=provenance.versions(),
             commit=provenance.commit(),
-            finished_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
 
 

@@ -4,7 +4,13 @@ from scaling.laws import TargetScore
 from scaling.report.analysis import Analysis
 from scaling.report.markup import Html, element, join, number
 from scaling.report.numbers import (
-    count, decimals, duration, interval, percent, scientific, significant,
+    count,
+    decimals,
+    duration,
+    interval,
+    percent,
+    scientific,
+    significant,
     two_decimals,
 )
 

@@ -10,7 +10,13 @@ from scaling.report.figures.profiles import profiles
 from scaling.report.figures.residuals import residuals
 from scaling.report.markup import Html, element, items, number, paragraph, section
 from scaling.report.numbers import (
-    count, decimals, interval, percent, scientific, significant, two_decimals,
+    count,
+    decimals,
+    interval,
+    percent,
+    scientific,
+    significant,
+    two_decimals,
 )
 from scaling.report.sections.published import published_exponents
 from scaling.report.tables import table

@@ -2,7 +2,7 @@
 
 from scaling.report.analysis import Analysis
 from scaling.report.markup import Html, element, join, link, number, paragraph
-from scaling.report.numbers import two_decimals, interval
+from scaling.report.numbers import interval, two_decimals
 from scaling.report.tables import Cell, table
 
 _HOFFMANN = "https://arxiv.org/abs/2203.15556"
