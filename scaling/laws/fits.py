@@ -147,7 +147,7 @@ def chinchilla_holdout(
             optimum = None
         return Prediction(errors, variance, optimum)
 
-    return rolling(runs, forecast, least_groups=2)
+    return rolling(runs, forecast, least_groups=2, rigid=True)
 
 
 def isoflop_holdout(runs: RunSet, level: float, seed: int, seed_noise: float) -> Holdout:
@@ -163,4 +163,4 @@ def isoflop_holdout(runs: RunSet, level: float, seed: int, seed_noise: float) ->
         variance = float(draws.var() + law.noise**2 * curve.minimum_leverage)
         return Prediction(np.array([error]), variance, float(error))
 
-    return rolling(runs, forecast, least_groups=MIN_BUDGETS_OF_FRONTIER)
+    return rolling(runs, forecast, least_groups=MIN_BUDGETS_OF_FRONTIER, rigid=False)
