@@ -14,8 +14,8 @@ class Decoder(nnx.Module):
     def __init__(self, config: DecoderConfig):
         table = {"vocab": config.vocab_size, "embed": config.d_model}
         # A tied table counts as unembedding: that is where it takes part in a matrix product.
-        group = "unembedding" if config.tie_embeddings else "embedding"
-        self.embedding = parameter(None, table, "embed", group)
+        group, in_axes = ("unembedding", ("embed",)) if config.tie_embeddings else ("embedding", ())
+        self.embedding = parameter(None, table, "embed", group, in_axes)
         if config.scan_layers:
             self.layers = Block(config, stack=config.n_layers)
         else:

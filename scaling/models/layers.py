@@ -111,7 +111,9 @@ class Attention(nnx.Module):
             query, key = self.query_norm(query), self.key_norm(key)
         query = rotate(query, by) * self.config.d_head**-0.5
         key = rotate(key, by)
-        logits_BHTT = jnp.einsum("bthk,bshk->bhts", query, key).astype(jnp.float32)
+        logits_BHTT = jnp.einsum(
+            "bthk,bshk->bhts", query, key, preferred_element_type=jnp.float32
+        )
         logits_BHTT = jnp.where(mask_BTT[:, None], logits_BHTT, jnp.finfo(jnp.float32).min)
         weights_BHTT = jax.nn.softmax(logits_BHTT, axis=-1).astype(x_BTD.dtype)
         mixed_BTHK = jnp.einsum("bhts,bshk->bthk", weights_BHTT, value)

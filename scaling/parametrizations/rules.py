@@ -21,7 +21,8 @@ class ParametrizationConfig(Config):
     """A named table of rules, its base shape, and constants per role that a proxy tunes.
 
     base_d_model, base_d_ff: the width and MLP width at which every multiplier is 1.
-    *_std: standard deviation of the embedding table; those of matrices are times fan_in^-1/2.
+    *_std: standard deviation of the embedding table; those of matrices, and of a table tied to the
+        unembedding, are times fan_in^-1/2.
     *_lr: learning rate of a role over that of hidden matrices, at the base shape.
     """
 
@@ -61,7 +62,9 @@ def rule(config: ParametrizationConfig, spec: ParamSpec) -> Rule:
     """The rule of one parameter."""
     layerwise = config.name == "standard_layerwise"
     if spec.role == "embed":
-        return Rule(config.embedding_std, config.embedding_lr, decays=True)
+        # a tied table is also the unembedding, whose products must start of order 1
+        std = config.embedding_std * (spec.fan_in**-0.5 if spec.in_axes else 1.0)
+        return Rule(std, config.embedding_lr, decays=True)
     if spec.role == "vector":
         return Rule(0.0, config.vector_lr, decays=False)
     if spec.role in ("hidden", "unembed"):

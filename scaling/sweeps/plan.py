@@ -69,7 +69,7 @@ def plan_runs(study: Study, n_train_tokens: int) -> list[PlannedRun]:
 
     Raises `UserError` also for a run that would read the corpus more often than allowed.
     """
-    runs = [price(experiment, n_train_tokens, study) for experiment in plan(study)]
+    runs = [price(experiment, n_train_tokens, study, role="sweep") for experiment in plan(study)]
     greedy = [run for run in runs if run.epochs > study.plan.max_epochs]
     if greedy:
         worst = max(greedy, key=lambda run: run.epochs)
@@ -103,8 +103,10 @@ def solve(
     return experiment, achieved
 
 
-def price(experiment: Experiment, n_train_tokens: int, study: Study) -> PlannedRun:
-    """What an experiment costs, and the tags its record will carry."""
+def price(
+    experiment: Experiment, n_train_tokens: int, study: Study, *, role: str
+) -> PlannedRun:
+    """What an experiment costs, and the tags its record will carry; `role` as in `solve`."""
     model, data = experiment.model, experiment.data
     n_params = count_parameters(build_model(model).specs)
     flops = train_flops(model, n_params, data.sequence_length, experiment.n_tokens)
@@ -115,8 +117,8 @@ def price(experiment: Experiment, n_train_tokens: int, study: Study) -> PlannedR
         experiment=experiment,
         tags={
             "study": study.name,
-            "role": "sweep" if budgets else "target",
-            "budget": budgets[0] if budgets else None,
+            "role": role,
+            "budget": budgets[0] if role == "sweep" else None,
             "d_model": model.d_model,
             "n_layers": model.n_layers,
             "flops_convention": study.plan.flops_convention,

@@ -21,7 +21,7 @@ def target_runs(
     d_model = WIDTH_STEP
     while True:
         experiment, _ = solve(study, d_model, flops, role="target", seed=study.base.seed)
-        run = price(experiment, n_train_tokens, study)
+        run = price(experiment, n_train_tokens, study, role="target")
         distance = math.log(run.n_body_and_head / n_opt)
         if best is None or abs(distance) < abs(best[0]):
             best = (distance, run)
@@ -38,6 +38,11 @@ def target_runs(
     seeds = range(study.base.seed, study.base.seed + n_seeds)
     width = run.experiment.model.d_model
     return [
-        price(solve(study, width, flops, role="target", seed=seed)[0], n_train_tokens, study)
+        price(
+            solve(study, width, flops, role="target", seed=seed)[0],
+            n_train_tokens,
+            study,
+            role="target",
+        )
         for seed in seeds
     ]

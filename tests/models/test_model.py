@@ -174,3 +174,13 @@ def test_a_spec_whose_axes_do_not_fit_is_refused():
         ParamSpec(**good | {"axes": ("embed",)})
     with pytest.raises(ValueError, match="in_axes"):
         dataclasses.replace(ParamSpec(**good), in_axes=("vocab",))
+
+
+@pytest.mark.parametrize("d_model", [16, 128])
+def test_tied_table_starts_near_the_uniform_guess(make_tiny, packed_batch, d_model):
+    """Drawn with the embedding's own deviation of 1, its logits would grow as sqrt(d_model)."""
+    tiny = make_tiny(tie_embeddings=True, d_model=d_model, vocab_size=500)
+    batch = packed_batch(ROWS)
+    std = jax.tree.map(lambda rule: rule.init_std, tiny.rules)
+    losses = [mean_loss(tiny, batch)(tiny.model.init(seed, std)) for seed in range(4)]
+    assert abs(np.mean(losses) - np.log(500)) < 1

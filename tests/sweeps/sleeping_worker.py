@@ -52,6 +52,8 @@ def _report(run_dir: Path, step: int) -> None:
 
 
 def main() -> None:
+    # whoever runs the tests in the background may have had SIGINT ignored, for children too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     root, name, *rest = sys.argv[1:]
     lease, attempts = float(rest[0]) if rest else 60.0, int(rest[1]) if rest[1:] else 3
     try:
