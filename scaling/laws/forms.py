@@ -135,4 +135,3 @@ PURE_POWER_LAW = Form(
     (Term("a", (("alpha", "x"),)),),
     "Kaplan et al. 2020: L(x) = a x^-alpha",
 )
-FORMS = {form.name: form for form in (CHINCHILLA, POWER_LAW, PURE_POWER_LAW)}

@@ -7,8 +7,6 @@ from scaling.errors import UserError
 
 SCHEMA_VERSION = 1
 
-STATUSES = ("ok", "diverged", "failed")
-
 # Which parameter groups count in N, by convention. `body_and_head` are the parameters that
 # take part in matrix products (and norms), the N of Hoffmann et al. 2022 in spirit;
 # `body` leaves the unembedding out as Kaplan et al. 2020 did.

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def record_path(root: epath.PathLike, run_id: str) -> epath.Path:
-    return epath.Path(root) / "runs" / run_id / "record.json"
-
-
 def write_record(run_dir: epath.PathLike, record: RunRecord) -> bool:
     """Writes `record.json` atomically and once; False if the run already had one."""
     text = json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n"
