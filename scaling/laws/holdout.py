@@ -88,63 +88,6 @@ class Holdout:
         return float(np.sqrt(max(0.0, slope_squared)) * e_folds)
 
     def to_json(self) -> dict:
-        errors = self.prediction.log_errors
-        return {
-            "trained_up_to_flops": self.trained_up_to,
-            "forecast_flops": self.forecast_flops,
-            "n_points": len(errors),
-            "mean_error_percent": float(100 * errors.mean()),
-            "rms_error_percent": float(100 * np.sqrt((errors**2).mean())),
-            "rms_error_nats": float(self.measured * np.sqrt((errors**2).mean())),
-            "optimum_error_percent": (
-                None if self.prediction.optimum_error is None
-                else 100 * self.prediction.optimum_error
-            ),
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class Holdout:
-    """All folds of one law. refused: folds on which the law could not be fitted, and why.
-
-    rigid: the law has many more points than parameters, so that its intervals are narrow.
-    """
-
-    folds: tuple[Fold, ...]
-    refused: tuple[str, ...]
-    rigid: bool = False
-
-    def model_error(self, e_folds: float) -> float:
-        """Standard deviation of log loss to add, `e_folds` of compute beyond the data.
-
-        A law of the wrong form errs more the further it is asked, here in proportion to the e-folds.
-        The size comes from the folds' mean errors. What they were expected to be anyway (the law's own
-        uncertainty, run-to-run noise) is subtracted for a flexible law, whose parameters already carry
-        the doubt: L*(C) has three for the few minima there are. For a rigid one it is added: an error of
-        that size would have gone unnoticed, and its narrow intervals do not allow for it. On the sweeps
-        in experiments/demo_recipe, approach 3 without this missed.
-        """
-        if not self.folds or e_folds <= 0:
-            return 0.0
-        error = np.array([f.prediction.log_errors.mean() for f in self.folds])
-        expected = np.array([f.prediction.variance for f in self.folds])
-        distance = np.array([f.e_folds for f in self.folds])
-        # error^2 estimates expected + (slope x distance)^2, the less certainly the larger both are
-        weight = (distance**2 / expected) ** 2
-        excess = error**2 + (expected if self.rigid else -expected)
-        slope_squared = (weight * excess / distance**2).sum() / weight.sum()
-        return float(np.sqrt(max(0.0, slope_squared)) * e_folds)
-
-    @property
-    def optimum_errors(self) -> dict[float, float]:
-        """Log error at the held-out budgets' minima, by their FLOPs."""
-        return {
-            f.forecast_flops: f.prediction.optimum_error
-            for f in self.folds
-            if f.prediction.optimum_error is not None
-        }
-
-    def to_json(self) -> dict:
         errors = [f.prediction.log_errors for f in self.folds]
         rms = float(np.sqrt(np.mean(np.concatenate(errors) ** 2))) if errors else None
         return {
