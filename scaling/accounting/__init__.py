@@ -1,6 +1,11 @@
 """Parameters, FLOPs and memory by group, under named conventions; peaks of known hardware."""
 
-from scaling.accounting.flops import FLOPS_CONVENTIONS, forward_flops_per_token, train_flops
+from scaling.accounting.flops import (
+    FLOPS_CONVENTIONS,
+    exact_train_flops_per_token,
+    forward_flops_per_token,
+    train_flops,
+)
 from scaling.accounting.hardware import peak_flops_per_second
 from scaling.accounting.memory import memory_by_group
 from scaling.accounting.parameters import count_parameters
@@ -9,6 +14,7 @@ from scaling.accounting.traced import traced_matmul_flops
 __all__ = [
     "FLOPS_CONVENTIONS",
     "count_parameters",
+    "exact_train_flops_per_token",
     "forward_flops_per_token",
     "memory_by_group",
     "peak_flops_per_second",

@@ -29,6 +29,11 @@ def forward_flops_per_token(config: DecoderConfig, sequence_length: int) -> dict
     }
 
 
+def exact_train_flops_per_token(config: DecoderConfig, sequence_length: int) -> int:
+    """The convention `exact`, for one token: forward and backward."""
+    return 3 * sum(forward_flops_per_token(config, sequence_length).values())
+
+
 def train_flops(
     config: DecoderConfig, n_params: dict[str, int], sequence_length: int, n_tokens: int
 ) -> dict[str, float]:
@@ -37,5 +42,5 @@ def train_flops(
     n_params: by group, from `count_parameters`.
     """
     n = sum(n_params.values()) - n_params["embedding"]
-    exact = 3 * sum(forward_flops_per_token(config, sequence_length).values())
+    exact = exact_train_flops_per_token(config, sequence_length)
     return {"6nd": float(6 * n * n_tokens), "exact": float(exact * n_tokens)}

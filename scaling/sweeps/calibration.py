@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.accounting import train_flops
+from scaling.accounting import exact_train_flops_per_token
 from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.sweeps.launchers import pinned
@@ -57,6 +57,5 @@ def time_steps(experiments: Sequence[Experiment]) -> list[float]:
 
 def flops_per_step(experiment: Experiment) -> float:
     """Exact training FLOPs of one update."""
-    length = experiment.data.sequence_length
-    no_params = dict.fromkeys(("embedding",), 0)  # only `6nd` needs them
-    return train_flops(experiment.model, no_params, length, experiment.tokens_per_step)["exact"]
+    per_token = exact_train_flops_per_token(experiment.model, experiment.data.sequence_length)
+    return float(per_token * experiment.tokens_per_step)

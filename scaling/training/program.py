@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from scaling.accounting import forward_flops_per_token
+from scaling.accounting import exact_train_flops_per_token
 from scaling.experiment import Experiment
 from scaling.models import build_model
 from scaling.objectives import CausalLM, LossSums
@@ -57,10 +57,9 @@ class Program:
         self.objective = CausalLM(bos_id)
         self._schedule_shape = experiment.schedule.shape
         self._constrain = constrainer(self.mesh)
-        forward = sum(
-            forward_flops_per_token(experiment.model, experiment.data.sequence_length).values()
-        )
-        per_step = 3 * forward * experiment.tokens_per_step
+        length = experiment.data.sequence_length
+        per_token = exact_train_flops_per_token(experiment.model, length)
+        per_step = per_token * experiment.tokens_per_step
         self.max_chunk = int(np.clip(FLOPS_PER_DISPATCH // per_step, 1, MAX_STEPS_PER_DISPATCH))
         self._batches = batch_sharding(self.mesh, leading_axes=1)
         self._rows = batch_sharding(self.mesh)
