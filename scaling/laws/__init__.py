@@ -10,14 +10,14 @@ In this room N, D, C stand for parameters, training tokens and training FLOPs.
 import functools
 
 from scaling.laws.allocation import SIX_N_D, FlopsRelation, optimal
-from scaling.laws.chinchilla import ChinchillaFit
+from scaling.laws.approaches.chinchilla import ChinchillaFit
+from scaling.laws.approaches.isoflop import IsoflopFit
+from scaling.laws.approaches.parabola import Parabola
+from scaling.laws.approaches.powerlaw import LineFit, PowerLawFit
 from scaling.laws.fits import LAWS, LawFits, fit, fit_all
+from scaling.laws.fitting.point_fit import FitError, Receipt
 from scaling.laws.forecasting import ApproachForecast, Forecast, forecast, seal_payload
 from scaling.laws.holdout import Holdout
-from scaling.laws.isoflop import IsoflopFit
-from scaling.laws.parabola import Parabola
-from scaling.laws.point_fit import FitError, Receipt
-from scaling.laws.powerlaw import LineFit, PowerLawFit
 from scaling.laws.runs import RunSet, read_runs, usable_runs
 from scaling.laws.seals import Score, TargetScore, read_seal, seal, verify
 

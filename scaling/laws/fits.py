@@ -9,12 +9,12 @@ import pandas as pd
 from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.laws.allocation import FlopsRelation
-from scaling.laws.chinchilla import ChinchillaFit, fit_chinchilla
+from scaling.laws.approaches.chinchilla import ChinchillaFit, fit_chinchilla
+from scaling.laws.approaches.isoflop import MIN_BUDGETS_OF_FRONTIER, IsoflopFit, fit_isoflop
+from scaling.laws.approaches.parabola import fit_parabola
+from scaling.laws.approaches.powerlaw import PowerLawFit, fit_power_law
+from scaling.laws.fitting.point_fit import FitError
 from scaling.laws.holdout import Holdout, Prediction, rolling
-from scaling.laws.isoflop import MIN_BUDGETS_OF_FRONTIER, IsoflopFit, fit_isoflop
-from scaling.laws.parabola import fit_parabola
-from scaling.laws.point_fit import FitError
-from scaling.laws.powerlaw import PowerLawFit, fit_power_law
 from scaling.laws.runs import RunSet, usable_runs
 
 LAWS: dict[str, Callable] = {

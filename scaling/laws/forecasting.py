@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.laws.bootstrap import interval
 from scaling.laws.fits import LawFits
+from scaling.laws.uncertainty.bootstrap import interval
 
 RULE = (
     "the mean of approaches 2 and 3; its intervals pool their bootstrap draws in equal parts, so they"

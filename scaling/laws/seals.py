@@ -164,7 +164,7 @@ def _score(target: dict, row: pd.Series, created: datetime.datetime, where: str)
 def code_version() -> dict:
     """The package's version and a hash over the source of this room, which made the forecast."""
     digest = hashlib.sha256()
-    for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    for file in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return {"scaling": scaling.__version__, "laws_sha256": digest.hexdigest()}
 

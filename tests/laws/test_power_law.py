@@ -6,7 +6,7 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.laws import fit, fit_chinchilla, fit_power_law
-from scaling.laws.powerlaw import LineFit
+from scaling.laws.approaches.powerlaw import LineFit
 
 
 def along_compute(offset):

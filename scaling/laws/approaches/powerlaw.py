@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.laws.bootstrap import Bootstrap, case_weights, clusters, interval
-from scaling.laws.forms import POWER_LAW, PURE_POWER_LAW
-from scaling.laws.point_fit import PointFit, fit_form
+from scaling.laws.fitting.point_fit import PointFit, fit_form
+from scaling.laws.forms.grammar import POWER_LAW, PURE_POWER_LAW
 from scaling.laws.runs import RunSet
+from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, clusters, interval
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from scaling.laws.objective import LogHuber
+from scaling.laws.fitting.objective import LogHuber
 
 TOLERANCE = 1e-8  # scale-free gradient below which a point counts as an optimum
 _AIM = 1e-10  # what the solver tries for; between the two it has converged, only less tightly

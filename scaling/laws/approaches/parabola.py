@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from scaling.laws.point_fit import FitError
+from scaling.laws.fitting.point_fit import FitError
 from scaling.laws.runs import RunSet
 
 

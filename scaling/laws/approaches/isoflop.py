@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from scaling.laws.bootstrap import Bootstrap, clusters, interval, residual_draws
-from scaling.laws.parabola import Parabola, fit_parabola
-from scaling.laws.point_fit import FitError
-from scaling.laws.powerlaw import LineFit, PowerLawFit, fit_frontier
+from scaling.laws.approaches.parabola import Parabola, fit_parabola
+from scaling.laws.approaches.powerlaw import LineFit, PowerLawFit, fit_frontier
+from scaling.laws.fitting.point_fit import FitError
 from scaling.laws.runs import RunSet
+from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, interval, residual_draws
 
 MIN_BUDGETS_OF_FRONTIER = 3
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from scaling.laws.allocation import FlopsRelation, exponents, optimal
-from scaling.laws.bootstrap import Bootstrap, case_weights, clusters, interval
-from scaling.laws.forms import CHINCHILLA
-from scaling.laws.point_fit import FitError, PointFit, fit_form
+from scaling.laws.fitting.point_fit import FitError, PointFit, fit_form
+from scaling.laws.forms.grammar import CHINCHILLA
 from scaling.laws.runs import RunSet
+from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, clusters, interval
 
 
 @dataclasses.dataclass(frozen=True)

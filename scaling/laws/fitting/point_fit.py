@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.laws.forms import Centring, Form
-from scaling.laws.objective import LogHuber
-from scaling.laws.solver import TOLERANCE, solve
+from scaling.laws.fitting.objective import LogHuber
+from scaling.laws.fitting.solver import TOLERANCE, solve
+from scaling.laws.forms.grammar import Centring, Form
 
 STARTS = 64
 

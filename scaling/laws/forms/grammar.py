@@ -14,7 +14,7 @@ import dataclasses
 
 import numpy as np
 
-from scaling.laws.objective import TINY
+from scaling.laws.fitting.objective import TINY
 
 
 @dataclasses.dataclass(frozen=True)
