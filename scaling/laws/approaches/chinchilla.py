@@ -6,7 +6,7 @@ import numpy as np
 
 from scaling.laws.allocation import FlopsRelation, exponents, optimal
 from scaling.laws.fitting.point_fit import FitError, PointFit, fit_form
-from scaling.laws.forms.grammar import CHINCHILLA
+from scaling.laws.forms.chinchilla import CHINCHILLA
 from scaling.laws.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, clusters, interval
 
@@ -38,7 +38,7 @@ class ChinchillaFit:
         natural[:, :3] = np.exp(natural[:, :3])
         return {
             name: interval(natural[:, i], self.level)
-            for i, name in enumerate(self.point.form.parameters)
+            for i, name in enumerate(self.point.form.names)
         }
 
     @property

@@ -6,7 +6,7 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.fitting.point_fit import PointFit, fit_form
-from scaling.laws.forms.grammar import POWER_LAW, PURE_POWER_LAW
+from scaling.laws.forms.power import POWER_LAW, PURE_POWER_LAW
 from scaling.laws.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, clusters, interval
 
@@ -36,8 +36,8 @@ class PowerLawFit:
     @property
     def intervals(self) -> dict[str, list[float]]:
         form, natural = self.point.form, self.draws.copy()
-        natural[:, : len(form.terms)] = np.exp(natural[:, : len(form.terms)])
-        return {n: interval(natural[:, i], self.level) for i, n in enumerate(form.parameters)}
+        natural = form.values(natural)
+        return {n: interval(natural[:, i], self.level) for i, n in enumerate(form.names)}
 
     def log_loss(self, x: float) -> tuple[float, np.ndarray]:
         """Log of the law at x, and of each replicate's law there, (replicates,)."""

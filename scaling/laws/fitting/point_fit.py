@@ -5,9 +5,14 @@ import dataclasses
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.laws.fitting.objective import LogHuber
+from scaling.laws.fitting.log_sum_exp import LogSumExp
+from scaling.laws.fitting.objectives import Objective, objective as objective_by_name
+from scaling.laws.fitting.problem import Problem
+from scaling.laws.fitting.receipt import Receipt, receipt
 from scaling.laws.fitting.solver import TOLERANCE, solve
-from scaling.laws.forms.grammar import Centring, Form
+from scaling.laws.fitting.traced import Traced
+from scaling.laws.forms.coordinates import Centring
+from scaling.laws.forms.grammar import Form, SumOfPowers
 
 STARTS = 64
 
@@ -17,41 +22,25 @@ class FitError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Receipt:
-    """What shows that a fit is at its optimum.
-
-    gradient: largest component of the gradient in centred coordinates, divided by
-        (delta x sum of weights); at most 1e-8, or there is no fit.
-    starts_at_optimum: share of the starts that ended at the lowest objective found.
-    minima: distinct objectives found at converged points, lowest first, {objective, share, params}.
-    conditioning: condition number of the Gauss-Newton matrix in centred coordinates; None if
-        singular. Large (above 1e6) means parameters that trade against each other.
-    at_bound: coefficients that went to zero.
-    """
-
-    gradient: float
-    starts_at_optimum: float
-    n_starts: int
-    minima: tuple[dict, ...]
-    conditioning: float | None
-    at_bound: tuple[str, ...]
-
-    def to_json(self) -> dict:
-        return dataclasses.asdict(self)
-
-
-@dataclasses.dataclass(frozen=True)
 class PointFit:
-    """The optimum. theta: natural coordinates of `form` (logs of coefficients, exponents)."""
+    """The optimum. theta: natural coordinates of `form`, (p,). objective: its value.
+
+    log_residuals: log of the law minus log of the measurement, (points,), whatever was minimised.
+    """
 
     form: Form
     theta: np.ndarray
     objective: float
-    delta: float
+    loss: Objective
     log_residuals: np.ndarray
     receipt: Receipt
     centring: Centring
-    problem: LogHuber
+    problem: Problem
+
+    @property
+    def delta(self) -> float:
+        """Of the Huber loss; inf for squares."""
+        return self.loss.delta
 
     @property
     def params(self) -> dict[str, float]:
@@ -72,19 +61,34 @@ class PointFit:
         """Log of the law at points given by the logs of their columns, shape (points,)."""
         return self.form.log_loss(self.theta, logs)[0]
 
-    def refit(self, log_loss: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def jacobian(self) -> np.ndarray:
+        """Of the law's log at the points by the centred coordinates, (points, p)."""
+        return self.problem.jacobian(self.centring.to_centred(self.theta))
+
+    def refit(
+        self,
+        log_loss: np.ndarray,
+        weights: np.ndarray,
+        low: np.ndarray | None = None,
+        high: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Fits resampled data, each warm-started at this optimum.
 
-        log_loss, weights: (replicates or 1, points). Returns natural theta (replicates,
-        parameters) and which replicates converged to exponents above zero.
+        log_loss, weights: (replicates or 1, points); weights multiply the fit's own. low, high:
+        (replicates or 1, p) bounds in centred coordinates; equal ones hold a coordinate. Returns
+        natural theta (replicates, p), and which replicates converged to a law that falls.
         """
-        n = max(len(log_loss), len(weights))
-        problem = dataclasses.replace(self.problem, log_loss=log_loss, weights=weights)
+        given = [a for a in (log_loss, weights, low, high) if a is not None]
+        n = max(len(a) for a in given)
+        problem = dataclasses.replace(
+            self.problem, log_target=log_loss, weights=weights * self.problem.weights,
+            low=self.problem.low if low is None else low,
+            high=self.problem.high if high is None else high,
+        )
         start = np.repeat(self.centring.to_centred(self.theta)[None], n, axis=0)
         solution = solve(problem, start, first_delta=0.03)
         theta = self.centring.to_natural(solution.theta)
-        falling = (theta[:, len(self.form.terms):] > 0).all(axis=1)
-        return theta, solution.converged & falling
+        return theta, solution.converged & ~_flat(self.form, theta)
 
 
 def fit_form(
@@ -94,31 +98,39 @@ def fit_form(
     delta: float = 1e-3,
     starts: int = STARTS,
     seed: int = 0,
+    objective: str = "huber_log",
+    weights: np.ndarray | None = None,
+    standard_error: np.ndarray | None = None,
 ) -> PointFit:
-    """Fits a form to losses (points,) by the Huber loss of log residuals, summed over points.
+    """Fits a form to measurements (points,) by an objective summed over points.
 
-    columns: positive values of the form's columns, each (points,). delta: in log loss; `inf`
-    for least squares of logs. Raises `FitError` with too few points, columns that do not vary,
-    a law that does not fall, or no converged optimum.
+    columns: values of the form's columns, each (points,). delta: of the Huber objectives, in log loss
+    or in the target's units; `inf` for least squares. weights: (points,), at least 0. standard_error:
+    of each measurement, (points,), in its units. Raises `FitError` with too few points, columns that
+    do not vary, a law that does not fall, or no converged optimum.
     """
-    if len(loss) < len(form.parameters):
-        raise FitError(f"{form.name}: {len(loss)} points for {len(form.parameters)} parameters")
+    if len(loss) < len(form.names):
+        raise FitError(f"{form.name}: {len(loss)} points for {len(form.names)} parameters")
     for name in form.columns:
         if len(np.unique(columns[name])) < 2:
-            raise FitError(f"{form.name}: all runs have the same {name}, so its exponent is free")
-    if not delta > 0:
-        raise UserError(f"delta = {delta!r}: expected a positive number")
-    logs = {name: np.log(columns[name]) for name in form.columns}
+            raise FitError(f"{form.name}: all runs have the same {name}, so its part is free")
+    goal = objective_by_name(objective, delta)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = {name: np.log(columns[name]) for name in form.columns}
+    centring = Centring.of(form, logs)
     target = np.log(loss)
-    design = form.design(logs)
-    centring = Centring.of(form, design)
-    problem = LogHuber(
-        design=centring.centred_design(design),
-        log_loss=target[None],
-        weights=np.ones((1, len(loss))),
-        roots=centring.roots,
-        delta=delta,
+    scale: np.ndarray | float = 1.0
+    if standard_error is not None:
+        relative = standard_error if goal.raw else standard_error / loss
+        scale = relative / np.exp(np.log(relative).mean())
+    shared = dict(
+        log_target=target[None],
+        weights=np.ones((1, len(loss))) if weights is None else weights[None].astype(float),
+        scale=scale, objective=goal, roots=centring.roots,
+        low=centring.low[None], high=centring.high[None],
     )
+    kind, given = (LogSumExp, logs) if isinstance(form, SumOfPowers) else (Traced, columns)
+    problem = kind.of(form, given, centring, **shared)
     solution = solve(problem, _starts(form, target, centring, starts, seed))
     best = int(np.argmin(solution.value))
     if not solution.converged[best]:
@@ -127,50 +139,42 @@ def fit_form(
             f" gradient of {solution.gradient[best]:.1e} (needed: {TOLERANCE:.0e})"
         )
     theta = centring.to_natural(solution.theta[best])
-    for name, value in zip(form.exponents, theta[len(form.terms):]):
-        if value <= 0:
-            raise FitError(f"{form.name}: the best {name} is {value:.3g}; these losses do not fall"
-                           " as a power law")
-    residuals = problem.predict(solution.theta[best : best + 1])[0][0] - target
-    return PointFit(form, theta, float(solution.value[best]), delta, residuals,
-                    _receipt(form, problem, centring, solution, best), centring, problem)
+    if _flat(form, theta[None])[0]:
+        name, value = next((p.name, t) for p, t in zip(form.parameters, theta)
+                           if p.kind == "exponent" and p.low == 0.0 and t <= 0)
+        raise FitError(f"{form.name}: the best {name} is at its bound of {value:.3g}; these losses do"
+                       " not fall as a power law")
+    residuals = problem.log_value(solution.theta[best : best + 1])[0] - target
+    return PointFit(form, theta, float(solution.value[best]), goal, residuals,
+                    receipt(form, problem, centring, solution, best), centring, problem)
+
+
+def _flat(form: Form, theta: np.ndarray) -> np.ndarray:
+    """Whether an exponent that must be positive is not: its term is then a second constant, (draws,)."""
+    must = [p.kind == "exponent" and p.low == 0.0 for p in form.parameters]
+    return (theta[:, must] <= 0).any(axis=1)
 
 
 def _starts(form: Form, target: np.ndarray, centring: Centring, n: int, seed: int) -> np.ndarray:
-    """Each term a random share of the typical loss, exponents log-uniform in 0.05 to 1."""
+    """Each term a random share of the typical measurement, the others log-uniform (or uniform, where
+    their range holds zero) over the range that their parameter gives."""
     rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.ones(len(form.terms)), size=n)
-    exponents = np.exp(rng.uniform(np.log(0.05), 0.0, size=(n, len(form.exponents))))
-    logs = np.log(np.maximum(shares, 1e-4)) + np.median(target)
-    start = np.concatenate([logs, exponents * centring.scale], axis=1)
-    return np.where(centring.roots, np.exp(start / 2), start)
-
-
-def _receipt(form, problem, centring, solution, best) -> Receipt:
-    lowest = solution.value[best]
-    unit = problem.delta**2 if np.isfinite(problem.delta) else 1e-6
-    same = 1e-6 * lowest + 1e-9 * unit * problem.weights.sum()
-    minima = []
-    for i in np.argsort(solution.value, kind="stable"):
-        if solution.converged[i] and (
-            not minima or solution.value[i] > minima[-1]["objective"] + same
-        ):
-            minima.append({
-                "objective": float(solution.value[i]),
-                "share": float(np.mean(np.abs(solution.value - solution.value[i]) <= same)),
-                "params": form.named(centring.to_natural(solution.theta[i])),
-            })
-    share = problem.predict(solution.theta[best : best + 1])[1][0]
-    jacobian = np.einsum("ik,ikj->ij", share, problem.design)
-    singular = np.linalg.svd(jacobian, compute_uv=False)
-    tiny = singular[-1] <= 1e-12 * singular[0]
-    return Receipt(
-        gradient=float(solution.gradient[best]),
-        starts_at_optimum=float(np.mean(solution.value <= lowest + same)),
-        n_starts=len(solution.value),
-        minima=tuple(minima),
-        conditioning=None if tiny else float((singular[0] / singular[-1]) ** 2),
-        at_bound=tuple(
-            name for k, name in enumerate(form.coefficients) if share[:, k].max() < 1e-6
-        ),
-    )
+    shares = rng.dirichlet(np.ones(max(1, sum(p.kind in ("constant", "coefficient")
+                                              for p in form.parameters))), size=n)
+    draws, taken = [], 0
+    for i, parameter in enumerate(form.parameters):
+        if parameter.kind in ("constant", "coefficient"):
+            log = np.log(np.maximum(shares[:, taken], 1e-4)) + np.median(target)
+            draws.append(np.exp(log / 2) if parameter.kind == "constant" else log)
+            taken += 1
+            continue
+        low, high = parameter.start
+        if low > 0:
+            value = np.exp(rng.uniform(np.log(low), np.log(high), size=n))
+        else:
+            value = rng.uniform(low, high, size=n)
+        if parameter.kind == "positive":
+            draws.append(np.log(value))
+        else:
+            draws.append(value / centring.matrix[i, i])
+    return np.stack(draws, axis=1)

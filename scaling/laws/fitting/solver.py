@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from scaling.laws.fitting.objective import LogHuber
+from scaling.laws.fitting.problem import Problem
 
 TOLERANCE = 1e-8  # scale-free gradient below which a point counts as an optimum
 _AIM = 1e-10  # what the solver tries for; between the two it has converged, only less tightly
@@ -28,21 +28,23 @@ class Solution:
         return self.gradient <= TOLERANCE
 
 
-def solve(objective: LogHuber, starts: np.ndarray, first_delta: float = _FIRST_DELTA) -> Solution:
-    """Minimises each problem from its row of `starts` (problems, parameters).
+def solve(problem: Problem, starts: np.ndarray, first_delta: float = _FIRST_DELTA) -> Solution:
+    """Minimises each problem from its row of `starts` (problems, parameters), within its bounds.
 
-    Delta goes from `first_delta` down to the objective's own by factors of about 3, each stage
-    starting from the last one's answer: the wide objective is nearly least squares and leads
-    into the right basin. With delta = inf there is one stage.
+    Delta goes from `first_delta` (in units of the residuals) down to the objective's own by factors of
+    about 3, each stage starting from the last one's answer: the wide objective is nearly least squares
+    and leads into the right basin. With delta = inf there is one stage.
     """
     parts = []
-    chunk = max(1, _CHUNK // len(objective.design))
+    chunk = max(1, _CHUNK // problem.log_target.shape[-1])
+    stages = _stages(first_delta * problem.objective.typical(problem.log_target),
+                     problem.objective.delta)
     for begin in range(0, len(starts), chunk):
         rows = np.arange(begin, min(begin + chunk, len(starts)))
-        part = objective.take(rows)
-        theta = starts[rows]
-        for delta in _stages(first_delta, objective.delta)[:-1]:
-            stage = dataclasses.replace(part, delta=delta)
+        part = problem.take(rows)
+        theta = np.clip(starts[rows], part.low, part.high)
+        for delta in stages[:-1]:
+            stage = part.with_delta(delta)
             theta = _newton(stage, _lifted(stage, theta)[0], 1e-3, 25).theta
         for _ in range(_LIFTS):
             answer = _newton(part, theta, _AIM, 1000)
@@ -56,16 +58,16 @@ def solve(objective: LogHuber, starts: np.ndarray, first_delta: float = _FIRST_D
                       for f in ("theta", "value", "gradient")))
 
 
-def _lifted(objective: LogHuber, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _lifted(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Constants at zero where the objective falls away from it are put back to work.
 
     The root of a constant has a stationary point at zero, a minimum only if the objective curves
     upwards there. Returns new points, and which problems were touched, (problems,).
     """
-    small = objective.roots & (np.abs(theta) < _LIFT)
+    small = problem.roots & (np.abs(theta) < _LIFT)
     rows = np.flatnonzero(small.any(axis=1))
     if len(rows):
-        bend = np.einsum("rjj->rj", objective.take(rows).derivatives(theta[rows])[2])
+        bend = np.einsum("rjj->rj", problem.take(rows).derivatives(theta[rows])[2])
         small[rows] &= bend < 0
     return np.where(small, 2 * _LIFT, theta), small.any(axis=1)
 
@@ -77,26 +79,27 @@ def _stages(first: float, target: float) -> list[float]:
     return list(np.geomspace(first, target, n + 1)[:-1]) + [target]
 
 
-def _newton(objective: LogHuber, theta: np.ndarray, aim: float, most: int) -> Solution:
+def _newton(problem: Problem, theta: np.ndarray, aim: float, most: int) -> Solution:
     """Newton steps on |eigenvalues| of the Hessian plus a damping; only decrease is accepted.
 
-    Where a decrease is lost in rounding (the last digits of the objective), a step is accepted
-    if it shrinks the gradient instead.
+    Coordinates at a bound that the objective wants to cross are held there. Where a decrease is lost
+    in rounding (the last digits of the objective), a step is accepted if it shrinks the gradient.
     """
     theta = theta.copy()
-    value, gradient, hessian = objective.derivatives(theta)
-    norm = np.abs(gradient).max(axis=-1) / objective.gradient_scale(theta)
+    value, gradient, hessian = _derivatives(problem, theta)
+    norm = np.abs(gradient).max(axis=-1) / problem.gradient_scale(theta)
+    norm = np.where(np.isfinite(value), norm, np.inf)
     damping = np.full(len(theta), 1e-3)
     for _ in range(most):
-        live = np.flatnonzero((norm > aim) & (damping < 1e12))
+        live = np.flatnonzero((norm > aim) & (damping < 1e12) & np.isfinite(value))
         if not len(live):
             break
-        part = objective.take(live)
+        part = problem.take(live)
         step = _damped_step(gradient[live], hessian[live], damping[live])
         promised = -np.einsum("rj,rj->r", gradient[live], step)
         promised -= 0.5 * np.einsum("rj,rjk,rk->r", step, hessian[live], step)
-        trial = theta[live] + step
-        new = part.derivatives(trial)
+        trial = np.clip(theta[live] + step, part.low, part.high)
+        new = _derivatives(part, trial)
         good, new_norm = _better(part, trial, new[0], new[1], value[live], norm[live])
         # In a curved valley (E against a slow power) a straight step climbs the wall. A second
         # step from there leads back to the floor, further along.
@@ -104,7 +107,8 @@ def _newton(objective: LogHuber, theta: np.ndarray, aim: float, most: int) -> So
         if len(lost):
             again = part.take(lost)
             back = trial[lost] + _damped_step(new[1][lost], new[2][lost], damping[live][lost])
-            second = again.derivatives(back)
+            back = np.clip(back, again.low, again.high)
+            second = _derivatives(again, back)
             saved, second_norm = _better(
                 again, back, second[0], second[1], value[live][lost], norm[live][lost]
             )
@@ -122,9 +126,24 @@ def _newton(objective: LogHuber, theta: np.ndarray, aim: float, most: int) -> So
     return Solution(theta, value, norm)
 
 
-def _better(objective, theta, value, gradient, old_value, old_norm):
+def _derivatives(problem: Problem, theta: np.ndarray):
+    """Value, and gradient and Hessian over the coordinates that are free to move.
+
+    Where the law has no value there (an overflow, a negative prediction) the value is infinite.
+    """
+    with np.errstate(all="ignore"):
+        value, gradient, hessian = problem.derivatives(theta)
+    finite = np.isfinite(value) & np.isfinite(gradient).all(-1) & np.isfinite(hessian).all((-1, -2))
+    held = (theta <= problem.low) & (gradient > 0) | (theta >= problem.high) & (gradient < 0)
+    held |= ~finite[:, None]
+    either = held[:, :, None] | held[:, None, :]
+    return (np.where(finite, value, np.inf), np.where(held, 0.0, gradient),
+            np.where(either, 0.0, hessian))
+
+
+def _better(problem, theta, value, gradient, old_value, old_norm):
     """Which points improve on the old ones, and their scale-free gradient norms."""
-    scale = objective.gradient_scale(theta)
+    scale = problem.gradient_scale(theta)
     norm = np.abs(gradient).max(axis=-1) / scale
     change = value - old_value
     rounding = 2e-15 * scale  # a residual is known to about 1e-15, its pull is at most scale

@@ -1,20 +1,137 @@
-"""Functional forms as sums of power terms: loss = sum_k coefficient_k * prod column^-exponent.
+"""The grammar of laws: parameters with their kinds, and forms made of them.
 
-Every form here is a log-sum-exp of expressions linear in its free numbers (the logs of the
-coefficients, and the exponents), which is what lets one solver fit all of them to the exact
-optimum. A form is data: adding one is naming its terms.
+A form says what a law predicts from which columns. Two kinds share one interface:
 
-Coordinates. `theta` has the logs of the coefficients first, then the exponents, in the order of
-`Form.parameters`. Fits run in *centred* coordinates (logs of the columns minus their mean, the
-exponents times the columns' spread), where the terms are far less correlated, with the square
-roots of constant terms in place of their logs (`objective.LogHuber` says why).
+- `SumOfPowers`: sum_k coefficient_k * prod column^-exponent. A log-sum-exp of expressions linear in
+  the free numbers, fitted with exact derivatives in NumPy (`fitting/log_sum_exp.py`).
+- `SmoothForm`: any positive smooth function, written once for NumPy and JAX; derivatives by JAX
+  (`fitting/traced.py`).
+
+`theta` are the *natural coordinates*, in the order of `Form.names`: the log of a coefficient, of a
+constant and of a positive parameter, the value of an exponent and of a real one. Fits run in centred
+coordinates (`forms/coordinates.py`), where the parameters hardly trade against each other.
 """
 
 import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 
-from scaling.laws.fitting.objective import TINY
+from scaling.config import did_you_mean
+from scaling.errors import UserError
+
+_MOST = 20.0  # of an exponent: L = x^-20 halves over 3.5% of x, no law of training does
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One free number of a form; made by `constant`, `coefficient`, `exponent`, `positive`, `real`.
+
+    low, high: closed bounds, in the parameter's own units. start: range from which starts are drawn
+    (a constant and a coefficient start as a share of the typical loss instead). powers: of a
+    coefficient, (exponent or number, column) pairs of its term coefficient * prod column^-exponent.
+    unit: of a positive parameter, the column in whose geometric mean `start` is counted.
+    """
+
+    name: str
+    kind: str
+    low: float
+    high: float
+    start: tuple[float, float]
+    powers: tuple[tuple[str | float, str], ...] = ()
+    unit: str | None = None
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether theta holds its log."""
+        return self.kind in ("constant", "coefficient", "positive")
+
+
+def constant(name: str) -> Parameter:
+    """An irreducible part of the prediction: at least 0, and 0 is an ordinary value."""
+    return Parameter(name, "constant", 0.0, np.inf, (0.0, 1.0))
+
+
+def coefficient(name: str, **powers: str) -> Parameter:
+    """What multiplies prod column^-exponent: `coefficient("A", alpha="n_params")`."""
+    return Parameter(name, "coefficient", 0.0, np.inf, (0.0, 1.0), tuple(powers.items()))
+
+
+def exponent(name: str, low: float = 0.0, high: float = _MOST, start=(0.05, 1.0)) -> Parameter:
+    return Parameter(name, "exponent", low, high, start)
+
+
+def positive(name: str, start=(0.1, 10.0), low=1e-12, high=1e12, unit: str | None = None) -> Parameter:
+    """A scale: searched in its log, within [low, high] (times the unit's geometric mean, if any)."""
+    return Parameter(name, "positive", low, high, start, unit=unit)
+
+
+def real(name: str, start=(-1.0, 1.0), low: float = -np.inf, high: float = np.inf) -> Parameter:
+    return Parameter(name, "real", low, high, start)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Form:
+    """A law as data. source: the paper. formula: as a reader writes it. target: column it predicts.
+
+    allocation: for laws of N and D, the compute-optimal (N, D) in closed form,
+    (theta (..., p), flops, FlopsRelation) -> (n_params, n_tokens); None if there is none.
+    """
+
+    name: str
+    source: str
+    formula: str
+    target: str = "loss"
+    allocation: Callable | None = None
+    objective: str = "huber_log"
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        raise NotImplementedError
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def log_value(self, theta: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """Log of the prediction; theta (draws, p) or (p,), columns (points,) -> (draws, points)."""
+        raise NotImplementedError
+
+    def fix(self, **values: float) -> "Form":
+        """The same form with some parameters held at given values (in their own units)."""
+        raise NotImplementedError
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters by the paper's names, in the order of `theta`."""
+        return tuple(p.name for p in self.parameters)
+
+    def log_loss(self, theta: np.ndarray, logs: dict[str, np.ndarray]) -> np.ndarray:
+        """`log_value` from the natural logs of the columns."""
+        return self.log_value(theta, {name: np.exp(logs[name]) for name in self.columns})
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        """Natural coordinates (..., p) -> parameters in their own units (..., p)."""
+        with np.errstate(over="ignore"):
+            return np.where([p.logarithmic for p in self.parameters], np.exp(theta), theta)
+
+    def theta(self, values: dict[str, float]) -> np.ndarray:
+        """Parameters by name -> natural coordinates (p,)."""
+        at = np.array([values[name] for name in self.names], float)
+        logs = np.log(np.maximum(at, 1e-300), where=at > 0, out=np.full(at.shape, np.log(1e-300)))
+        return np.where([p.logarithmic for p in self.parameters], logs, at)
+
+    def named(self, theta: np.ndarray) -> dict[str, float]:
+        return {name: float(value) for name, value in zip(self.names, self.values(theta))}
+
+    def _check(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if name not in self.names:
+                raise UserError(f"{self.name}: no parameter {name!r}{did_you_mean(name, self.names)}")
+            if not np.isfinite(value) or (self.parameters[self.names.index(name)].logarithmic
+                                          and value <= 0):
+                raise UserError(f"{self.name}: {name} = {value!r}: expected a positive number")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,113 +142,115 @@ class Term:
     powers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """A law by its terms. `source` is where the form comes from."""
+def term(name: str, **powers: str) -> Term:
+    """`term("A", alpha="n_params")` is A / N^alpha; `term("E")` is a constant."""
+    return Term(name, tuple(powers.items()))
 
-    name: str
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SumOfPowers(Form):
+    """A sum of power terms. fixed: parameters held, (name, value) pairs."""
+
     terms: tuple[Term, ...]
-    source: str
+    fixed: tuple[tuple[str, float], ...] = ()
 
     @property
     def coefficients(self) -> tuple[str, ...]:
-        return tuple(term.coefficient for term in self.terms)
+        return tuple(t.coefficient for t in self.terms)
 
     @property
     def exponents(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for term in self.terms for name, _ in term.powers))
+        return tuple(dict.fromkeys(name for t in self.terms for name, _ in t.powers))
 
     @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names by the paper, in the order of `theta`: coefficients, then exponents."""
-        return self.coefficients + self.exponents
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Free coefficients and constants in the order of the terms, then free exponents."""
+        held = dict(self.fixed)
+        every = [
+            dataclasses.replace(
+                coefficient(t.coefficient) if t.powers else constant(t.coefficient),
+                powers=tuple((held.get(e, e), c) for e, c in t.powers),
+            )
+            for t in self.terms
+        ] + [exponent(name) for name in self.exponents]
+        return tuple(p for p in every if p.name not in held)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(column for term in self.terms for _, column in term.powers))
+        return tuple(dict.fromkeys(column for t in self.terms for _, column in t.powers))
 
-    def design(self, logs: dict[str, np.ndarray]) -> np.ndarray:
-        """M with log(term_k at point i) = M[i, k] . theta; shape (points, terms, parameters).
+    def design(self, logs: dict[str, np.ndarray], n_points: int) -> tuple[np.ndarray, np.ndarray]:
+        """M (points, terms, p) and m (points, terms) with log(term) = M . theta + m.
 
         `logs` maps each column to the natural logs of its values, shape (points,).
         """
-        n_points = len(next(iter(logs.values())))
-        where = {name: i for i, name in enumerate(self.parameters)}
+        held, where = dict(self.fixed), {name: i for i, name in enumerate(self.names)}
         matrix = np.zeros((n_points, len(self.terms), len(where)))
-        for k, term in enumerate(self.terms):
-            matrix[:, k, where[term.coefficient]] = 1.0
-            for exponent, column in term.powers:
-                matrix[:, k, where[exponent]] -= logs[column]
-        return matrix
+        offset = np.zeros((n_points, len(self.terms)))
+        for k, t in enumerate(self.terms):
+            if t.coefficient in where:
+                matrix[:, k, where[t.coefficient]] = 1.0
+            else:
+                offset[:, k] += np.log(held[t.coefficient])
+            for name, column in t.powers:
+                if name in where:
+                    matrix[:, k, where[name]] -= logs[column]
+                else:
+                    offset[:, k] -= held[name] * logs[column]
+        return matrix, offset
+
+    def log_value(self, theta: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
+        return self.log_loss(theta, {name: np.log(columns[name]) for name in self.columns})
 
     def log_loss(self, theta: np.ndarray, logs: dict[str, np.ndarray]) -> np.ndarray:
-        """Log of the law's value; theta (draws, parameters) -> (draws, points)."""
-        terms = np.einsum("rj,ikj->rik", np.atleast_2d(theta), self.design(logs))
+        n_points = len(next(iter(logs.values()))) if logs else 1
+        matrix, offset = self.design(logs, n_points)
+        theta = np.atleast_2d(theta)
+        n, k, p = matrix.shape
+        terms = (theta @ matrix.reshape(n * k, p).T).reshape(len(theta), n, k) + offset
         return np.logaddexp.reduce(terms, axis=-1)
 
-    def named(self, theta: np.ndarray) -> dict[str, float]:
-        """Parameters by name, coefficients exponentiated; one theta, shape (parameters,)."""
-        n = len(self.terms)
-        values = np.concatenate([np.exp(theta[:n]), theta[n:]])
-        return {name: float(value) for name, value in zip(self.parameters, values)}
+    def fix(self, **values: float) -> "SumOfPowers":
+        self._check(values)
+        return dataclasses.replace(self, fixed=self.fixed + tuple(values.items()))
 
 
-@dataclasses.dataclass(frozen=True)
-class Centring:
-    """The linear map between natural and centred coordinates of one data set.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SmoothForm(Form):
+    """A form by a function: `value(p, x, xp)` with p.NAME the parameters in their own units, x.COLUMN
+    the columns, and xp the array library (`numpy` or `jax.numpy`). It broadcasts, and is positive."""
 
-    shift: (terms, parameters) mean over points of the design's exponent part.
-    scale: (exponents,) spread of each exponent's log column.
-    roots: (parameters,) the coefficients of constant terms.
-    """
+    free: tuple[Parameter, ...]
+    inputs: tuple[str, ...]
+    value: Callable
+    fixed: tuple[tuple[str, float], ...] = ()
 
-    shift: np.ndarray
-    scale: np.ndarray
-    roots: np.ndarray
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        held = dict(self.fixed)
+        return tuple(
+            dataclasses.replace(p, powers=tuple((held.get(e, e), c) for e, c in p.powers))
+            for p in self.free
+            if p.name not in held
+        )
 
-    @classmethod
-    def of(cls, form: Form, design: np.ndarray) -> "Centring":
-        n_terms = len(form.terms)
-        part = design[:, :, n_terms:]
-        spread = part.std(axis=0).max(axis=0)
-        roots = np.array([not t.powers for t in form.terms] + [False] * len(form.exponents))
-        return cls(part.mean(axis=0), np.where(spread > 0, spread, 1.0), roots)
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.inputs
 
-    def centred_design(self, design: np.ndarray) -> np.ndarray:
-        n_terms = design.shape[1]
-        out = design.copy()
-        out[:, :, n_terms:] = (out[:, :, n_terms:] - self.shift) / self.scale
-        return out
+    def predict(self, theta, columns: dict, xp):
+        """Prediction for natural coordinates (..., p) given columns that broadcast with (..., points)."""
+        given = {name: value for name, value in self.fixed}
+        for i, parameter in enumerate(self.parameters):
+            at = theta[..., i, None]
+            given[parameter.name] = xp.exp(at) if parameter.logarithmic else at
+        return self.value(SimpleNamespace(**given), SimpleNamespace(**columns), xp)
 
-    def to_natural(self, centred: np.ndarray) -> np.ndarray:
-        """(..., parameters) centred -> natural."""
-        n_terms = len(self.shift)
-        exponents = centred[..., n_terms:] / self.scale
-        root = np.maximum(np.abs(centred), TINY)
-        coefficients = np.where(self.roots, 2 * np.log(root), centred)[..., :n_terms]
-        coefficients = coefficients - exponents @ self.shift.T
-        return np.concatenate([coefficients, exponents], axis=-1)
+    def log_value(self, theta: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
+        x = {name: np.asarray(columns[name], float) for name in self.columns}
+        with np.errstate(all="ignore"):
+            return np.log(self.predict(np.atleast_2d(theta), x, np))
 
-    def to_centred(self, natural: np.ndarray) -> np.ndarray:
-        n_terms = len(self.shift)
-        exponents = natural[..., n_terms:]
-        coefficients = natural[..., :n_terms] + exponents @ self.shift.T
-        coefficients = np.where(self.roots[:n_terms], np.exp(coefficients / 2), coefficients)
-        return np.concatenate([coefficients, exponents * self.scale], axis=-1)
-
-
-CHINCHILLA = Form(
-    "chinchilla",
-    (Term("E"), Term("A", (("alpha", "n_params"),)), Term("B", (("beta", "n_tokens"),))),
-    "Hoffmann et al. 2022, approach 3: L(N, D) = E + A / N^alpha + B / D^beta",
-)
-POWER_LAW = Form(
-    "power_law",
-    (Term("E"), Term("a", (("alpha", "x"),))),
-    "Hestness et al. 2017, Henighan et al. 2020: L(x) = E + a x^-alpha",
-)
-PURE_POWER_LAW = Form(
-    "pure_power_law",
-    (Term("a", (("alpha", "x"),)),),
-    "Kaplan et al. 2020: L(x) = a x^-alpha",
-)
+    def fix(self, **values: float) -> "SmoothForm":
+        self._check(values)
+        return dataclasses.replace(self, fixed=self.fixed + tuple(values.items()))

@@ -1,0 +1,68 @@
+"""Many small fitting problems that share a form and its columns, for the solver."""
+
+import dataclasses
+
+import numpy as np
+
+from scaling.laws.fitting.objectives import Objective
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Problem:
+    """sum_i w_i rho(law_i, measurement_i) in centred coordinates.
+
+    log_target, weights: (problems or 1, points). scale: (points,) or 1.0, relative standard errors.
+    low, high: (problems or 1, p) bounds. roots: (p,) which parameters stand as square roots.
+    """
+
+    log_target: np.ndarray
+    weights: np.ndarray
+    scale: np.ndarray | float
+    objective: Objective
+    roots: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def log_value(self, theta: np.ndarray) -> np.ndarray:
+        """Log of the law, (problems, points)."""
+        raise NotImplementedError
+
+    def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Value (problems,), gradient (problems, p), Hessian (problems, p, p)."""
+        raise NotImplementedError
+
+    def jacobian(self, theta: np.ndarray) -> np.ndarray:
+        """Of the law's log by the centred coordinates, one theta (p,) -> (points, p)."""
+        raise NotImplementedError
+
+    def take(self, problems: np.ndarray) -> "Problem":
+        """The same for a subset of the problems."""
+        pick = lambda a: a if len(a) == 1 else a[problems]  # noqa: E731
+        return dataclasses.replace(
+            self, log_target=pick(self.log_target), weights=pick(self.weights),
+            low=pick(self.low), high=pick(self.high),
+        )
+
+    def with_delta(self, delta: float) -> "Problem":
+        return dataclasses.replace(self, objective=dataclasses.replace(self.objective, delta=delta))
+
+    def value(self, theta: np.ndarray) -> np.ndarray:
+        loss, _, _ = self.objective.pulls(
+            self.log_value(theta), self.log_target, self.scale, self.objective.delta
+        )
+        return (self.weights * loss).sum(axis=-1)
+
+    def gradient_scale(self, theta: np.ndarray) -> np.ndarray:
+        """What a gradient is compared with: (delta, or the residuals' rms) x sum of weights.
+
+        A gradient divided by it does not change when losses, weights or delta are rescaled, so
+        that "at the optimum" means the same for every data set. (SciPy's `ftol` does not have
+        this property, and stops early on objectives as small as these.)
+        """
+        n = self.log_target.shape[-1]
+        unit = (np.exp(self.log_target).mean(axis=-1) if self.objective.raw else 1.0) / np.mean(self.scale)
+        total = np.broadcast_to(self.weights, (len(theta), n)).sum(axis=-1)
+        if np.isfinite(self.objective.delta):
+            return self.objective.delta * total * unit
+        rms = np.sqrt(2 * self.value(theta) / total)
+        return np.maximum(rms, 1e-6) * total * unit
