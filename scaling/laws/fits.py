@@ -9,19 +9,17 @@ import pandas as pd
 from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.laws.allocation import FlopsRelation
-from scaling.laws.approaches.chinchilla import ChinchillaFit, fit_chinchilla
 from scaling.laws.approaches.isoflop import MIN_BUDGETS_OF_FRONTIER, IsoflopFit, fit_isoflop
 from scaling.laws.approaches.parabola import fit_parabola
-from scaling.laws.approaches.powerlaw import PowerLawFit, fit_power_law
 from scaling.laws.fitting.point_fit import FitError
+from scaling.laws.forms import FORMS
+from scaling.laws.forms.chinchilla import CHINCHILLA
 from scaling.laws.holdout import Holdout, Prediction, rolling
+from scaling.laws.law_fit import LawFit, fit_law
 from scaling.laws.runs import RunSet, usable_runs
 
-LAWS: dict[str, Callable] = {
-    "chinchilla": fit_chinchilla,
-    "isoflop": fit_isoflop,
-    "power_law": fit_power_law,
-}
+APPROACHES: dict[str, Callable] = {"isoflop": fit_isoflop}
+LAWS: tuple[str, ...] = (*FORMS, *APPROACHES)
 _HOLDOUT_REPLICATES = 100
 
 
@@ -34,7 +32,7 @@ class LawFits:
 
     runs: RunSet
     isoflop: IsoflopFit | None
-    chinchilla: ChinchillaFit | None
+    chinchilla: LawFit | None
     holdouts: dict[str, Holdout]
     problems: tuple[str, ...]
     level: float
@@ -66,11 +64,17 @@ class LawFits:
         }
 
 
-def fit(law: str, runs: pd.DataFrame, **options) -> ChinchillaFit | IsoflopFit | PowerLawFit:
-    """Fits one law of `LAWS` to a table of runs; options are those of its own function."""
-    if law not in LAWS:
+def fit(law: str, runs: pd.DataFrame, **options) -> LawFit | IsoflopFit:
+    """Fits one law by name (see `LAWS`) to a table of runs.
+
+    options: of `law_fit.fit_law` for a law of the library, of `fit_isoflop` for approach 2.
+    """
+    if law in APPROACHES:
+        return APPROACHES[law](usable_runs(runs), **options)
+    if law not in FORMS:
         raise UserError(f"no law {law!r}{did_you_mean(law, LAWS)}")
-    return LAWS[law](usable_runs(runs), **options)
+    form = FORMS[law]
+    return fit_law(form, usable_runs(runs), **options)
 
 
 def fit_all(
@@ -79,6 +83,7 @@ def fit_all(
     bootstrap: int = 1000,
     seed: int = 0,
     delta: float = 1e-3,
+    objective: str = "huber_log",
     seed_noise: float | None = None,
 ) -> LawFits:
     """Approaches 2 and 3 with intervals at `level` and rolling hold-outs.
@@ -107,8 +112,8 @@ def fit_all(
     except UserError as problem:
         problems.append(str(problem))
     try:
-        chinchilla = fit_chinchilla(table, delta=delta, **shared)
-        holdouts["chinchilla"] = chinchilla_holdout(table, level, seed, delta, noise)
+        chinchilla = fit_law(CHINCHILLA, table, delta=delta, objective=objective, **shared)
+        holdouts["chinchilla"] = chinchilla.holdout
     except UserError as problem:
         problems.append(str(problem))
     if isoflop is None and chinchilla is None:
@@ -127,27 +132,6 @@ def repeat_noise(runs: RunSet) -> float:
     logs = np.log(runs.loss)
     means = (np.bincount(group, logs) / np.bincount(group))[group]
     return float(np.sqrt(((logs - means) ** 2).sum() / freedom))
-
-
-def chinchilla_holdout(
-    runs: RunSet, level: float, seed: int, delta: float, seed_noise: float
-) -> Holdout:
-    """Approach 3 on the smaller budgets against every run of the next."""
-
-    def forecast(train: RunSet, held_out: RunSet) -> Prediction:
-        law = fit_chinchilla(train, level, _HOLDOUT_REPLICATES, seed, delta, 32, seed_noise)
-        measured = np.log(held_out.loss)
-        errors = law.point.log_loss(held_out.logs) - measured
-        draws = law.point.form.log_loss(law.draws, held_out.logs).mean(axis=1)
-        variance = float(draws.var() + law.noise**2 / len(held_out))
-        try:
-            curve = fit_parabola(held_out, np.arange(len(held_out)))
-            optimum = float(np.log(law.loss(curve.n_opt, curve.d_opt) / curve.loss_opt))
-        except FitError:
-            optimum = None
-        return Prediction(errors, variance, optimum)
-
-    return rolling(runs, forecast, least_groups=2, rigid=True)
 
 
 def isoflop_holdout(runs: RunSet, level: float, seed: int, seed_noise: float) -> Holdout:

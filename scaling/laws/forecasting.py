@@ -6,6 +6,7 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.fits import LawFits
+from scaling.laws.prediction import new_run, noise_at
 from scaling.laws.uncertainty.bootstrap import interval
 
 RULE = (
@@ -13,7 +14,6 @@ RULE = (
     " are wider where the approaches disagree: a sweep of four budgets cannot tell which form holds"
     " beyond it"
 )
-_NOISE_DRAWS = 20  # per bootstrap replicate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,19 +179,14 @@ def _by_isoflop(fits: LawFits, flops: float, at) -> _Drawn:
 def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
     holdout = fits.holdouts[approach]
     model_error = holdout.model_error(float(np.log(flops / fits.largest_flops)))
-    rng = np.random.default_rng([fits.seed, 1])
-    shape = (_NOISE_DRAWS, len(draws))
-    # Noise of equal size in nats at every loss. Runs further up are if anything quieter, so this
-    # errs on the wide side. Student's t, because it was estimated from few residuals.
-    noise = law.noise * float(np.exp(np.log(fits.runs.loss).mean() - value))
-    new = draws + noise * rng.standard_t(law.degrees_of_freedom, shape)
-    new += model_error * rng.standard_normal(shape)
+    noise = noise_at(value, law.noise, fits.runs.loss)
+    new = new_run(draws, noise, law.degrees_of_freedom, model_error, fits.seed)
     holdout_rms = holdout.to_json()["rms_error_percent"]
     summary = ApproachForecast(
         approach=approach,
         loss=float(np.exp(value)),
         interval=tuple(interval(np.exp(draws), fits.level)),
-        predictive_interval=tuple(interval(np.exp(new).ravel(), fits.level)),
+        predictive_interval=tuple(interval(np.exp(new), fits.level)),
         noise=noise,
         model_error=model_error,
         n_opt=best["n_opt"],
@@ -200,7 +195,7 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
         d_opt_interval=tuple(best["d_opt_interval"]),
         holdout_percent=holdout_rms,
     )
-    return _Drawn(summary, np.exp(draws), np.exp(new).ravel())
+    return _Drawn(summary, np.exp(draws), np.exp(new))
 
 
 def _pooled(parts: list[_Drawn], level: float) -> ApproachForecast:

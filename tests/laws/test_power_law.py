@@ -1,35 +1,36 @@
 """Laws of one variable, and the constant that may be zero."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from scaling.errors import UserError
-from scaling.laws import fit, fit_chinchilla, fit_power_law
+from scaling.laws import fit, fit_chinchilla
 from scaling.laws.approaches.powerlaw import LineFit
+from scaling.laws.fitting.point_fit import fit_form
+from scaling.laws.forms.power import POWER_LAW, PURE_POWER_LAW
 
 
 def along_compute(offset):
-    n = np.geomspace(1e5, 1e7, 8)
-    loss = offset + 3.0 * (6 * n * 20 * n / 1e13) ** -0.15
-    return pd.DataFrame({"n_params": n, "n_tokens": 20 * n, "loss": loss})
+    x = np.geomspace(1e12, 1e18, 8)
+    return {"x": x}, offset + 3.0 * (x / 1e13) ** -0.15
 
 
 @pytest.mark.parametrize("offset", [1.7, 0.0])
 def test_recovered_with_and_without_an_offset(offset):
-    law = fit_power_law(along_compute(offset), bootstrap=20)
-    assert law.params["E"] == pytest.approx(offset, abs=1e-5)
-    assert law.params["alpha"] == pytest.approx(0.15, rel=1e-4)
-    assert law.loss(1e18) == pytest.approx(offset + 3.0 * (1e18 / 1e13) ** -0.15, rel=1e-4)
-    assert law.point.receipt.at_bound == (() if offset else ("E",))
+    columns, loss = along_compute(offset)
+    point = fit_form(POWER_LAW, columns, loss)
+    assert point.params["E"] == pytest.approx(offset, abs=1e-5)
+    assert point.params["alpha"] == pytest.approx(0.15, rel=1e-4)
+    beyond = np.exp(point.log_loss({"x": np.log([1e20])})[0])
+    assert beyond == pytest.approx(offset + 3.0 * (1e20 / 1e13) ** -0.15, rel=1e-4)
+    assert point.receipt.at_bound == (() if offset else ("E",))
 
 
 def test_form_without_offset_is_a_line_in_logs():
-    runs = along_compute(1.0)
-    law = fit_power_law(runs, offset=False, bootstrap=20, delta=np.inf)
-    flops = 6 * runs.n_params * runs.n_tokens
-    slope = np.polyfit(np.log(flops), np.log(runs.loss), 1)[0]
-    assert law.params["alpha"] == pytest.approx(-slope, rel=1e-8)
+    columns, loss = along_compute(1.0)
+    point = fit_form(PURE_POWER_LAW, columns, loss, delta=np.inf)
+    slope = np.polyfit(np.log(columns["x"]), np.log(loss), 1)[0]
+    assert point.params["alpha"] == pytest.approx(-slope, rel=1e-8)
 
 
 def test_line_recovers_exponent_and_carries_its_interval():

@@ -6,9 +6,8 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.fitting.point_fit import PointFit, fit_form
-from scaling.laws.forms.power import POWER_LAW, PURE_POWER_LAW
-from scaling.laws.runs import RunSet
-from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, clusters, interval
+from scaling.laws.forms.power import POWER_LAW
+from scaling.laws.uncertainty.bootstrap import Bootstrap, interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,29 +104,6 @@ class LineFit:
             },
             "level": self.level,
         }
-
-
-def fit_power_law(
-    runs: RunSet,
-    x: str = "flops",
-    offset: bool = True,
-    level: float = 0.9,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    delta: float = 1e-3,
-) -> PowerLawFit:
-    """Loss against one of flops, n_params, n_tokens; case bootstrap over runs."""
-    if x not in ("flops", "n_params", "n_tokens"):
-        raise UserError(f"power law in {x!r}: valid: flops, n_params, n_tokens")
-    values = getattr(runs, x)
-    x0 = float(np.exp(np.log(values).mean()))
-    form = POWER_LAW if offset else PURE_POWER_LAW
-    point = fit_form(form, {"x": values / x0}, runs.loss, delta, seed=seed)
-    weights = case_weights(clusters(runs.run_ids), bootstrap, seed)
-    theta, good = point.refit(np.log(runs.loss)[None], weights)
-    record = Bootstrap.of(form.name, "cases by run", good, seed)
-    return PowerLawFit(point, x, values, runs.loss, x0, theta[good], record, level, runs.dropped,
-                       runs.notes)
 
 
 def fit_frontier(

@@ -6,7 +6,8 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.fitting.log_sum_exp import LogSumExp
-from scaling.laws.fitting.objectives import Objective, objective as objective_by_name
+from scaling.laws.fitting.objectives import Objective
+from scaling.laws.fitting.objectives import objective as objective_by_name
 from scaling.laws.fitting.problem import Problem
 from scaling.laws.fitting.receipt import Receipt, receipt
 from scaling.laws.fitting.solver import TOLERANCE, solve
