@@ -8,11 +8,14 @@ from scaling.commands.runs import sweep_table
 from scaling.commands.tables import console, table
 from scaling.errors import UserError
 from scaling.laws import read_runs, read_seal, verify
+from scaling.laws.scoreboard import FOLDER, keep_score, read_scoreboard
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sealed", help="a sealed forecast")
     parser.add_argument("runs", help="folder of the sweep, or a CSV with run_id, n_params, ...")
+    parser.add_argument("--scores", metavar="DIR", help="folder of the running score over all seals"
+                        f" (default: {FOLDER}/ beside the seal)")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 
@@ -21,8 +24,11 @@ def run(args: argparse.Namespace) -> int:
     if not read_seal(args.sealed)["targets"]:
         raise UserError(f"{args.sealed}: names no run to verify it with (sealed from a CSV)")
     score = verify(args.sealed, sweep_table(path) if path.is_dir() else read_runs(path))
+    folder = pathlib.Path(args.scores) if args.scores else pathlib.Path(args.sealed).parent / FOLDER
+    keep_score(folder, score)
+    board = read_scoreboard(folder)
     if args.json:
-        print(json.dumps(score.to_json(), allow_nan=False))
+        print(json.dumps({**score.to_json(), "running_score": board.to_json()}, allow_nan=False))
         return 0
     shown = table("target", ">predicted", f">{score.level:.0%} interval", ">measured", ">nats",
                   ">percent", ">inside",
@@ -36,5 +42,7 @@ def run(args: argparse.Namespace) -> int:
             row += [f"{t.actual:.4f}", f"{t.error_nats:+.4f}", f"{t.error_percent:+.2f}",
                     "yes" if t.inside_interval else "no"]
         shown.add_row(*row)
-    console().print(shown)
+    out = console()
+    out.print(shown)
+    out.print(board.line())
     return 0

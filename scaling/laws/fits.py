@@ -25,9 +25,9 @@ _HOLDOUT_REPLICATES = 100
 
 @dataclasses.dataclass(frozen=True)
 class LawFits:
-    """Approach 2 and approach 3 on the same runs; None where refused, with the reason in problems.
+    """Approach 2 and a parametric law on the same runs; None where refused, with the reason in problems.
 
-    holdouts: by law name. level: of every interval.
+    chinchilla: approach 3, or another law of N and D. holdouts: by law name. level: of every interval.
     """
 
     runs: RunSet
@@ -45,13 +45,13 @@ class LawFits:
         return float(self.runs.flops.max())
 
     def to_json(self) -> dict:
-        laws = {"isoflop": self.isoflop, "chinchilla": self.chinchilla}
+        """Approach 3's own keys (`law`, `params`, ...) where it was fitted, and every law under `laws`."""
+        own = self.chinchilla.to_json() if self.chinchilla is not None else {}
+        laws = {law.law: {**law.to_json(), "holdout": self.holdouts[law.law].to_json()}
+                for law in all_laws(self)}
         return {
-            "laws": {
-                name: {**law.to_json(), "holdout": self.holdouts[name].to_json()}
-                for name, law in laws.items()
-                if law is not None
-            },
+            **own,
+            "laws": laws,
             "problems": list(self.problems),
             "n_points": len(self.runs),
             "dropped": list(self.runs.dropped),
@@ -62,6 +62,19 @@ class LawFits:
             "data_hash": self.runs.data_hash,
             "fitted_run_ids": sorted(set(self.runs.run_ids)),
         }
+
+
+def all_laws(fits: LawFits) -> list[IsoflopFit | LawFit]:
+    """The laws that could be fitted, approach 2 first."""
+    return [law for law in (fits.isoflop, fits.chinchilla) if law is not None]
+
+
+def of_one(law: LawFit) -> LawFits:
+    """A law of N and D alone, as `forecast` takes it. Raises `UserError` for any other law."""
+    if not law.allocates or law.holdout is None:
+        raise UserError(f"{law.law}: a forecast needs a law of n_params and n_tokens")
+    return LawFits(law.runs, None, law, {law.law: law.holdout}, law.notes, law.level, law.seed,
+                   law.relation)
 
 
 def fit(law: str, runs: pd.DataFrame, **options) -> LawFit | IsoflopFit:

@@ -124,7 +124,7 @@ def forecast(
     drawn: dict[str, _Drawn] = {}
     problems = []
     if fits.chinchilla is not None:
-        drawn["chinchilla"] = _by_chinchilla(fits, flops, at)
+        drawn[fits.chinchilla.law] = _by_chinchilla(fits, flops, at)
     if fits.isoflop is not None and fits.isoflop.frontier is not None:
         if at is None or fits.isoflop.reaches(at[0], flops):
             drawn["isoflop"] = _by_isoflop(fits, flops, at)
@@ -164,7 +164,7 @@ def _by_chinchilla(fits: LawFits, flops: float, at) -> _Drawn:
     best = law.optimal(flops)
     n, d = at or (best["n_opt"], best["d_opt"])
     value, draws = law.log_loss(n, d)
-    return _forecast(fits, "chinchilla", law, flops, best, value, draws)
+    return _forecast(fits, law.law, law, flops, best, value, draws)
 
 
 def _by_isoflop(fits: LawFits, flops: float, at) -> _Drawn:

@@ -2,17 +2,15 @@
 
 import dataclasses
 import datetime
-import hashlib
 import json
-import pathlib
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
-import scaling
 from scaling.config import canonical_json
 from scaling.errors import UserError
+from scaling.laws.code_version import code_version, content_sha256, read_sealed_json
 from scaling.results.files import write_once
 
 _TOKENS_TOLERANCE = 0.01
@@ -75,7 +73,7 @@ def seal(path: epath.PathLike, payload: dict) -> dict:
         raise UserError(f"seal: the payload is not plain finite JSON: {problem}") from None
     now = datetime.datetime.now(datetime.UTC).isoformat()
     sealed = {**body, "created_at": now}
-    sealed["sha256"] = _hash(sealed)
+    sealed["sha256"] = content_sha256(sealed)
     if write_once(path, json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False) + "\n"):
         return sealed
     there = read_seal(path)
@@ -89,26 +87,7 @@ def seal(path: epath.PathLike, payload: dict) -> dict:
 
 def read_seal(path: epath.PathLike) -> dict:
     """A seal, checked against its own hash. Raises `UserError` if it was changed."""
-    path = epath.Path(path)
-    try:
-        text = path.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path}: no such sealed forecast") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise UserError(f"{path}: not a sealed forecast") from None
-    try:
-        sealed = json.loads(text, object_pairs_hook=_no_repeats)
-    except ValueError:
-        raise UserError(f"{path}: not a sealed forecast (not JSON), or damaged") from None
-    if not isinstance(sealed, dict) or "sha256" not in sealed:
-        raise UserError(f"{path}: not a sealed forecast (no sha256)")
-    try:
-        intact = _hash({k: v for k, v in sealed.items() if k != "sha256"}) == sealed["sha256"]
-    except ValueError:
-        intact = False
-    if not intact:
-        raise UserError(f"{path}: the seal is broken: its content does not match its sha256")
-    return sealed
+    return read_sealed_json(path, "sealed forecast")
 
 
 def verify(path: epath.PathLike, runs: pd.DataFrame) -> Score:
@@ -161,14 +140,6 @@ def _score(target: dict, row: pd.Series, created: datetime.datetime, where: str)
                        100 * error / loss, low <= loss <= high)
 
 
-def code_version() -> dict:
-    """The package's version and a hash over the source of this room, which made the forecast."""
-    digest = hashlib.sha256()
-    for file in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return {"scaling": scaling.__version__, "laws_sha256": digest.hexdigest()}
-
-
 def _check_payload(payload: dict) -> None:
     for name in ("forecast", "law", "data_hash", "fitted_run_ids", "level", "targets"):
         if name not in payload:
@@ -181,17 +152,6 @@ def _check_payload(payload: dict) -> None:
             raise UserError(f"seal: targets[{i}] has no {', '.join(missing)}")
         if target["run_id"] in payload["fitted_run_ids"]:
             raise UserError(f"seal: target {target['run_id']} was in the fit; it cannot test it")
-
-
-def _hash(content: dict) -> str:
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-
-
-def _no_repeats(pairs: list[tuple]) -> dict:
-    """A key given twice would let a reader see a value that the hash did not cover."""
-    if len({k for k, _ in pairs}) != len(pairs):
-        raise ValueError("repeated key")
-    return dict(pairs)
 
 
 def _moment(text: str) -> datetime.datetime:
