@@ -17,13 +17,13 @@ from scaling.errors import UserError
 class Objective:
     """huber_delta(r) = r^2 / 2 inside |r| <= delta, delta (|r| - delta / 2) beyond; inf: squares.
 
-    under: factor on the loss where the law lies below the measurement (1 is symmetric).
+    over: factor on the loss where the law lies above the measurement (1 is symmetric).
     """
 
     name: str
     raw: bool
     delta: float
-    under: float = 1.0
+    over: float = 1.0
 
     def pulls(self, log_value, log_target, scale, delta, xp=np):
         """Loss per point and its first and second derivative by the law's log, each (..., points).
@@ -35,7 +35,7 @@ class Objective:
         residual = value - xp.exp(log_target) if self.raw else log_value - log_target
         residual = residual / scale
         clipped = xp.clip(residual, -delta, delta)
-        factor = 1.0 if self.under == 1.0 else xp.where(residual < 0, self.under, 1.0)
+        factor = 1.0 if self.over == 1.0 else xp.where(residual > 0, self.over, 1.0)
         slope = value / scale  # of the residual by the law's log
         pull = factor * clipped * slope
         bend = factor * (xp.abs(residual) <= delta) * slope**2
@@ -51,7 +51,7 @@ NAMES = ("huber_log", "huber_raw", "log_squares", "squares", "asymmetric")
 
 def objective(name: str, delta: float = 1e-3) -> Objective:
     """By name. `squares` are raw; `asymmetric` is Kyo and Takano's: raw absolute errors, ten times as
-    dear where the law lies below the measurement, here rounded off within delta."""
+    dear where the law lies above the measurement, here rounded off within delta: a law of the floor."""
     if name not in NAMES:
         raise UserError(f"no objective {name!r}{did_you_mean(name, NAMES)}")
     if not delta > 0:
@@ -61,5 +61,5 @@ def objective(name: str, delta: float = 1e-3) -> Objective:
         "huber_raw": Objective(name, raw=True, delta=delta),
         "log_squares": Objective(name, raw=False, delta=np.inf),
         "squares": Objective(name, raw=True, delta=np.inf),
-        "asymmetric": Objective(name, raw=True, delta=delta, under=10.0),
+        "asymmetric": Objective(name, raw=True, delta=delta, over=10.0),
     }[name]
