@@ -1,0 +1,102 @@
+"""Laws compete on extrapolation: each is fitted to the smaller budgets and asked for the next."""
+
+import dataclasses
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from scaling.errors import UserError
+from scaling.laws.fitting.point_fit import FitError
+from scaling.laws.forms import FORMS
+from scaling.laws.law_fit import columns_of, fit_law
+from scaling.laws.runs import RunSet
+
+_REPLICATES = 20  # no interval is shown; they only tell which laws a resample can determine
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One law. Errors in percent of the measurement: rms over all held-out runs, their mean (law minus
+    measured), the largest by fold, and rms over the runs it was fitted to."""
+
+    law: str
+    n_params: int
+    holdout_rms: float
+    holdout_mean: float
+    worst_fold: float
+    n_folds: int
+    in_sample_rms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Competition:
+    """Best on hold-out first. refused: laws that these runs cannot determine, with the reason."""
+
+    entries: tuple[Entry, ...]
+    refused: dict[str, str]
+
+    def to_json(self) -> dict:
+        return {"entries": [dataclasses.asdict(e) for e in self.entries], "refused": self.refused}
+
+    def show(self, out: Console) -> None:
+        shown = Table("law", box=None, pad_edge=False, title_justify="left",
+                      title="rolling hold-out over compute: fitted to the smaller, asked for the next")
+        for column in ("parameters", "hold-out rms", "mean", "worst fold", "folds", "in sample"):
+            shown.add_column(column, justify="right", no_wrap=True)
+        for e in self.entries:
+            shown.add_row(e.law, str(e.n_params), f"{e.holdout_rms:.3f}%", f"{e.holdout_mean:+.3f}%",
+                          f"{e.worst_fold:.3f}%", str(e.n_folds), f"{e.in_sample_rms:.3f}%")
+        out.print(shown)
+        for law, reason in self.refused.items():
+            out.print(f"refused: {law}: {reason}")
+
+
+def compete(
+    runs: RunSet, level: float = 0.9, bootstrap: int = 0, seed: int = 0, delta: float = 1e-3,
+    objective: str | None = None,
+) -> Competition:
+    """Every law of the library that predicts the loss from columns these runs have.
+
+    Laws are ranked by the folds that every entrant could be fitted on, so that none gains by refusing
+    the hard ones. Raises `UserError` if no law has a hold-out.
+    """
+    found, refused = {}, {}
+    for name, form in FORMS.items():
+        if form.target != "loss":
+            continue
+        try:
+            columns_of(form, runs)
+        except UserError:
+            continue  # a law of other columns, not one that these runs refuse
+        try:
+            law = fit_law(form, runs, level, _REPLICATES, seed, delta, objective)
+        except FitError as problem:
+            refused[name] = str(problem)
+            continue
+        if law.holdout is None or not law.holdout.folds:
+            refused[name] = "no hold-out: " + "; ".join(law.holdout.refused if law.holdout else ())
+            continue
+        found[name] = law
+    if not found:
+        raise UserError("no law of the loss could be held out: " + "; ".join(
+            f"{k}: {v}" for k, v in refused.items()))
+    shared = set.intersection(*({f.forecast_flops for f in law.holdout.folds}
+                                for law in found.values()))
+    entries = [_entry(name, law, shared) for name, law in found.items()]
+    return Competition(tuple(sorted(entries, key=lambda e: e.holdout_rms)), refused)
+
+
+def _entry(name: str, law, shared: set[float]) -> Entry:
+    folds = [f for f in law.holdout.folds if not shared or f.forecast_flops in shared]
+    errors = [100 * np.expm1(f.prediction.log_errors) for f in folds]
+    every = np.concatenate(errors)
+    return Entry(
+        law=name,
+        n_params=len(law.form.names),
+        holdout_rms=float(np.sqrt((every**2).mean())),
+        holdout_mean=float(every.mean()),
+        worst_fold=max(float(np.sqrt((e**2).mean())) for e in errors),
+        n_folds=len(folds),
+        in_sample_rms=float(100 * np.sqrt((law.point.log_residuals**2).mean())),
+    )
