@@ -1,13 +1,35 @@
-"""Exact derivatives of a sum of powers, for many problems at once."""
+"""Exact derivatives of a sum of powers, for many problems at once.
+
+The moments of a Hessian are matrix products: with s_j the share of term j, the law's log has the
+gradient sum_j s_j d_j (d_j the design of term j, constant), so every second-order quantity is a sum over
+points of one weight per pair of terms times d_j d_k^T, and those outer products never change. What
+is left per evaluation is a few passes over (problems, points), done in tiles that stay in cache.
+"""
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 
 from scaling.laws.fitting.problem import Problem
 from scaling.laws.forms.coordinates import TINY, Centring
 from scaling.laws.forms.grammar import SumOfPowers
+
+_TILE = 1 << 13  # problems x points worked on at once: all passes over a tile stay in cache
+_BLOCK = 1 << 10  # points in a tile, at most
+_KEPT = 1 << 23  # numbers in the outer products that are kept; beyond, they are made anew for each tile
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Design of some points. basis: (terms, p + 1, points), the offset last. slopes: (terms, points, p).
+    products: (pairs, points, p (p + 1) / 2), d_j d_k^T + d_k d_j^T (once if j = k), upper triangle."""
+
+    points: slice
+    basis: np.ndarray
+    slopes: np.ndarray
+    products: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,55 +45,108 @@ class LogSumExp(Problem):
         matrix, offset = form.design(logs, shared["log_target"].shape[-1])
         return cls(design=matrix @ centring.matrix, offset=offset + matrix @ centring.offset, **shared)
 
-    def predict(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log of the law (problems, points) and each term's share (problems, points, terms)."""
+    def _logs(self, theta: np.ndarray) -> np.ndarray:
+        return np.where(self.roots, 2 * np.log(np.maximum(np.abs(theta), TINY)), theta)
+
+    def _inner(self, theta: np.ndarray) -> np.ndarray:
+        """d log c / dt = 2 / t for a constant c = t^2; 1 for the other coordinates."""
+        return np.where(self.roots, 2 / np.where(np.abs(theta) < TINY, TINY, theta), 1.0)
+
+    def _terms(self, theta: np.ndarray) -> np.ndarray:
+        """Log of each term, (problems, points, terms)."""
         n, k, p = self.design.shape
-        logs = np.where(self.roots, 2 * np.log(np.maximum(np.abs(theta), TINY)), theta)
-        terms = (logs @ self.design.reshape(n * k, p).T).reshape(len(theta), n, k) + self.offset
-        top = terms.max(axis=-1, keepdims=True)
-        share = np.exp(terms - top)
-        total = share.sum(axis=-1, keepdims=True)
-        return (top + np.log(total))[..., 0], share / total
+        return (self._logs(theta) @ self.design.reshape(n * k, p).T).reshape(-1, n, k) + self.offset
 
     def log_value(self, theta: np.ndarray) -> np.ndarray:
-        return self.predict(theta)[0]
+        return np.logaddexp.reduce(self._terms(theta), axis=-1)
 
     def jacobian(self, theta: np.ndarray) -> np.ndarray:
-        share = self.predict(theta[None])[1][0]
-        positive = np.where(np.abs(theta) < TINY, TINY, theta)
-        return np.einsum("ik,ikj->ij", share, self.design) * np.where(self.roots, 2 / positive, 1.0)
+        terms = self._terms(theta[None])[0]
+        share = np.exp(terms - np.logaddexp.reduce(terms, axis=-1, keepdims=True))
+        return np.einsum("ik,ikj->ij", share, self.design) * self._inner(theta)
+
+    def _block(self, points: slice) -> _Block:
+        n, k, p = self.design.shape
+        design = self.design[points].transpose(1, 0, 2)
+        offset = self.offset[points].T[:, None, :]
+        upper = np.triu_indices(p)
+        products = []
+        for j in range(k):
+            for other in range(j, k):
+                outer = design[j][:, upper[0]] * design[other][:, upper[1]]
+                if other != j:
+                    outer += design[other][:, upper[0]] * design[j][:, upper[1]]
+                products.append(outer)
+        basis = np.concatenate([design.transpose(0, 2, 1), offset], axis=1)
+        return _Block(points, basis, np.ascontiguousarray(design), np.stack(products))
 
     @functools.cached_property
-    def _outer(self) -> np.ndarray:
+    def _kept(self) -> tuple[_Block, ...] | None:
         n, k, p = self.design.shape
-        return (self.design[..., :, None] * self.design[..., None, :]).reshape(n * k, p * p)
+        if n * k * (k + 1) // 2 * p * (p + 1) // 2 > _KEPT:
+            return None
+        return tuple(self._block(slice(at, min(at + _BLOCK, n))) for at in range(0, n, _BLOCK))
+
+    def _blocks(self) -> Iterator[_Block]:
+        n = len(self.design)
+        fresh = (self._block(slice(at, min(at + _BLOCK, n))) for at in range(0, n, _BLOCK))
+        return iter(self._kept or fresh)
+
+    def _sharing(self, part: "LogSumExp") -> "LogSumExp":
+        part.__dict__["_kept"] = self._kept  # it does not depend on the problems
+        return part
 
     def take(self, problems: np.ndarray) -> "LogSumExp":
-        part = super().take(problems)
-        part.__dict__["_outer"] = self._outer  # shared: it does not depend on the problems
-        return part
+        return self._sharing(super().take(problems))
 
     def with_delta(self, delta: float) -> "LogSumExp":
-        part = super().with_delta(delta)
-        part.__dict__["_outer"] = self._outer
-        return part
+        return self._sharing(super().with_delta(delta))
 
     def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        n, k, p = self.design.shape
-        log_value, share = self.predict(theta)
-        loss, pull, bend = self.objective.pulls(
-            log_value, self.log_target, self.scale, self.objective.delta
-        )
-        value = (self.weights * loss).sum(axis=-1)
-        jacobian = np.einsum("rik,ikj->rij", share, self.design)
-        pull, bend = self.weights * pull, self.weights * bend
-        gradient = np.einsum("ri,rij->rj", pull, jacobian)
-        hessian = np.swapaxes(jacobian * (bend - pull)[..., None], 1, 2) @ jacobian
-        hessian += ((pull[..., None] * share).reshape(len(theta), n * k) @ self._outer).reshape(-1, p, p)
-        # chain rule from log c to t = sqrt(c): d log c / dt = 2 / t
-        positive = np.where(np.abs(theta) < TINY, TINY, theta)
-        inner = np.where(self.roots, 2 / positive, 1.0)
-        hessian *= inner[:, :, None] * inner[:, None, :]
+        count, p = theta.shape
+        logs = np.concatenate([self._logs(theta), np.ones((count, 1))], axis=1)
+        value, gradient = np.zeros(count), np.zeros((count, p))
+        upper = np.zeros((count, p * (p + 1) // 2))
+        chunk = max(1, _TILE // min(len(self.design), _BLOCK))
+        for begin in range(0, count, chunk):
+            rows = slice(begin, min(begin + chunk, count))
+            for block in self._blocks():
+                self._add_moments(block, rows, logs[rows], value[rows], gradient[rows], upper[rows])
+        where = np.empty((p, p), int)
+        where[np.triu_indices(p)] = np.arange(upper.shape[1])
+        where.T[np.triu_indices(p)] = np.arange(upper.shape[1])
+        inner = self._inner(theta)
+        hessian = upper[:, where] * (inner[:, :, None] * inner[:, None, :])
         diagonal = np.arange(p)
         hessian[:, diagonal, diagonal] -= np.where(self.roots, gradient * inner**2 / 2, 0.0)
         return value, gradient * inner, hessian
+
+    def _add_moments(self, block: _Block, rows: slice, logs, value, gradient, upper) -> None:
+        """Adds a tile's part of the value, gradient and Hessian by the logs to the given arrays."""
+        some = lambda a: (a if len(a) == 1 else a[rows])[:, block.points]  # noqa: E731
+        scale = self.scale if isinstance(self.scale, float) else self.scale[block.points]
+        k = len(block.basis)
+        # The largest logs are those of losses: no need to take out the largest term first. A term that
+        # overflows leaves no finite value, and the solver turns away from there.
+        share = logs @ block.basis  # (terms, problems, points)
+        np.exp(share, out=share)
+        total = share.sum(axis=0)
+        weights = some(self.weights)
+        loss, pull, bend = self.objective.pulls(
+            np.log(total), some(self.log_target), scale, self.objective.delta
+        )
+        value += np.einsum("ri,ri->r", np.broadcast_to(weights, loss.shape), loss)
+        share /= total
+        pull = pull * weights
+        bend = bend * weights
+        bend -= pull
+        pulled = share * pull
+        gradient += (pulled @ block.slopes).sum(axis=0)
+        bent = share * bend
+        pairs = np.empty((len(block.products),) + bend.shape)
+        at = 0
+        for j in range(k):
+            np.multiply(bent[j], share[j:], out=pairs[at : at + k - j])
+            pairs[at] += pulled[j]
+            at += k - j
+        upper += (pairs @ block.products).sum(axis=0)
