@@ -1,8 +1,13 @@
-"""The compute-optimal N and D of a Chinchilla law, in closed form."""
+"""The compute-optimal N and D of a law, in closed form where there is one and by search where not."""
 
 import dataclasses
 
 import numpy as np
+
+from scaling.errors import UserError
+
+_GRID = 0.125  # in log N, of the first look; a law with two valleys closer than this is none of training
+_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,19 +49,22 @@ class FlopsRelation:
 SIX_N_D = FlopsRelation(6.0, 1.0, 0.0)
 
 
-def optimal(theta: np.ndarray, flops: float, relation: FlopsRelation = SIX_N_D):
-    """(n_params, n_tokens) that minimise E + A/N^alpha + B/D^beta subject to C = k N^p D.
+def balanced(log_a, alpha, log_b, beta, flops, relation: FlopsRelation = SIX_N_D):
+    """(n_params, n_tokens) that minimise A/N^alpha + B/D^beta subject to C = k N^p D.
 
-    theta: (..., 5) natural coordinates [log E, log A, log B, alpha, beta]. With D eliminated the
-    optimum has alpha A N^-alpha = p beta B D^-beta, which is linear in log N. For k = 6, p = 1
-    it is equation 4 of Hoffmann et al. 2022.
+    With D eliminated the optimum has alpha A N^-alpha = p beta B D^-beta, which is linear in log N. For
+    k = 6, p = 1 it is equation 4 of Hoffmann et al. 2022.
     """
-    log_a, log_b, alpha, beta = (theta[..., i] for i in (1, 2, 3, 4))
-    p = relation.p
-    ratio = np.log(alpha) + log_a - np.log(p * beta) - log_b
-    log_n = (ratio + beta * (np.log(flops) - np.log(relation.k))) / (alpha + p * beta)
+    ratio = np.log(alpha) + log_a - np.log(relation.p * beta) - log_b
+    log_n = (ratio + beta * (np.log(flops) - np.log(relation.k))) / (alpha + relation.p * beta)
     n_params = np.exp(log_n)
     return n_params, relation.n_tokens(n_params, flops)
+
+
+def optimal(theta: np.ndarray, flops: float, relation: FlopsRelation = SIX_N_D):
+    """`balanced` for theta (..., 5), natural coordinates [log E, log A, log B, alpha, beta]."""
+    log_a, log_b, alpha, beta = (theta[..., i] for i in (1, 2, 3, 4))
+    return balanced(log_a, alpha, log_b, beta, flops, relation)
 
 
 def exponents(theta: np.ndarray, relation: FlopsRelation = SIX_N_D):
@@ -64,3 +72,54 @@ def exponents(theta: np.ndarray, relation: FlopsRelation = SIX_N_D):
     alpha, beta = theta[..., 3], theta[..., 4]
     n = beta / (alpha + relation.p * beta)
     return n, 1.0 - relation.p * n
+
+
+def allocate(
+    form, theta: np.ndarray, flops: float, relation: FlopsRelation = SIX_N_D, size="n_params", **held: float
+):
+    """The compute-optimal (N, D) of any law that has a size and n_tokens among its columns.
+
+    theta: natural coordinates (..., p). size: the column that the relation calls N (n_active of a
+    mixture of experts). held: values of the law's other columns, as `unique_tokens=1e10`. By the form's
+    closed form where it has one and no column is held, else by `search`.
+    """
+    if form.closed_form is not None and not held:
+        return form.closed_form(form.given(theta), flops, relation)
+    return search(form, theta, flops, relation, size, **held)
+
+
+def search(
+    form, theta: np.ndarray, flops: float, relation: FlopsRelation = SIX_N_D, size="n_params", **held: float
+):
+    """`allocate` by golden section over log N at constant C, all draws at once.
+
+    N and D are between 1 and what C buys. nan where the best N is an end of that range: the law then
+    has no compute optimum. Exact to about 1e-7 in log N, where rounding hides the valley's floor.
+    """
+    known = {size, "n_tokens", "flops", *held}
+    missing = [name for name in form.columns if name not in known]
+    if missing or not {size, "n_tokens"} <= set(form.columns):
+        raise UserError(f"{form.name}: no compute-optimal {size} and n_tokens without"
+                        f" {', '.join(missing) or 'both among its columns'}")
+
+    def log_value(log_n):
+        n = np.exp(log_n)
+        columns = {**held, size: n, "n_tokens": relation.n_tokens(n, flops), "flops": flops}
+        with np.errstate(all="ignore"):
+            return np.log(form.predict(draws, {name: columns[name] for name in form.columns}))
+
+    theta = np.asarray(theta, float)
+    draws = theta.reshape(-1, theta.shape[-1])
+    largest = np.log(flops / relation.k) / relation.p
+    grid = np.linspace(0.0, largest, max(3, int(largest / _GRID) + 2))
+    first = np.where(np.isfinite(seen := log_value(grid)), seen, np.inf)
+    at = np.argmin(first, axis=1)
+    inside = (at > 0) & (at < len(grid) - 1)
+    low, high = (grid[np.clip(at + step, 0, len(grid) - 1)][:, None] for step in (-1, 1))
+    for _ in range(44):
+        width = _GOLDEN * (high - low)
+        left, right = high - width, low + width
+        falls = log_value(left) > log_value(right)
+        low, high = np.where(falls, left, low), np.where(falls, high, right)
+    n = np.where(inside, np.exp((low + high)[:, 0] / 2), np.nan).reshape(theta.shape[:-1])
+    return n, relation.n_tokens(n, flops)

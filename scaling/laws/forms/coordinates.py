@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from scaling.laws.forms.grammar import Form
+from scaling.laws.forms.grammar import Form, direction
 
 TINY = 1e-60  # the smallest root: its square still has a log, and its inverse square a value
 
@@ -41,22 +41,25 @@ class Centring:
         where = {name: i for i, name in enumerate(form.names)}
         n = len(where)
         matrix, offset = np.eye(n), np.zeros(n)
-        over = [(where[name], spread[column]) for p in form.parameters for name, column in p.powers
-                if name in where]
+        over = [(where[name], spread[direction(column)[0]])
+                for p in form.parameters for name, column in p.powers if name in where]
         scale = np.array([max((s for at, s in over if at == i), default=1.0) for i in range(n)])
         low, high = np.full(n, -np.inf), np.full(n, np.inf)
         for i, parameter in enumerate(form.parameters):
             if parameter.kind == "coefficient":
                 for name, column in parameter.powers:
+                    column, sign = direction(column)
                     if name in where:
-                        matrix[i, where[name]] += mean[column] / scale[where[name]]
+                        matrix[i, where[name]] += sign * mean[column] / scale[where[name]]
                     else:
-                        offset[i] += name * mean[column]
+                        offset[i] += sign * name * mean[column]
             elif parameter.kind == "exponent":
                 matrix[i, i] = 1.0 / scale[i]
                 low[i], high[i] = parameter.low * scale[i], parameter.high * scale[i]
             elif parameter.kind == "positive":
-                offset[i] = mean[parameter.unit] if parameter.unit else 0.0
+                if parameter.unit:
+                    column, sign = direction(parameter.unit)
+                    offset[i] = sign * mean[column]
                 low[i], high[i] = np.log(parameter.low), np.log(parameter.high)
             elif parameter.kind == "real":
                 low[i], high[i] = parameter.low, parameter.high

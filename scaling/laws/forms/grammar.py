@@ -10,9 +10,13 @@ A form says what a law predicts from which columns. Two kinds share one interfac
 `theta` are the *natural coordinates*, in the order of `Form.names`: the log of a coefficient, of a
 constant and of a positive parameter, the value of an exponent and of a real one. Fits run in centred
 coordinates (`forms/coordinates.py`), where the parameters hardly trade against each other.
+
+Where a column is asked for, "1/n_tokens" stands for the reciprocal of n_tokens: `term("c", b="1/n_tokens")`
+is c D^b, a term that grows.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -24,6 +28,11 @@ from scaling.errors import UserError
 _MOST = 20.0  # of an exponent: L = x^-20 halves over 3.5% of x, no law of training does
 
 
+def direction(column: str) -> tuple[str, float]:
+    """The column, and 1 for itself or -1 for its reciprocal, of "n_tokens" or "1/n_tokens"."""
+    return (column[2:], -1.0) if column.startswith("1/") else (column, 1.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Parameter:
     """One free number of a form; made by `constant`, `coefficient`, `exponent`, `positive`, `real`.
@@ -31,7 +40,7 @@ class Parameter:
     low, high: closed bounds, in the parameter's own units. start: range from which starts are drawn
     (a constant and a coefficient start as a share of the typical loss instead). powers: of a
     coefficient, (exponent or number, column) pairs of its term coefficient * prod column^-exponent.
-    unit: of a positive parameter, the column in whose geometric mean `start` is counted.
+    unit: of a positive parameter, the column in whose geometric mean `start` and bounds are counted.
     """
 
     name: str
@@ -75,16 +84,19 @@ def real(name: str, start=(-1.0, 1.0), low: float = -np.inf, high: float = np.in
 class Form:
     """A law as data. source: the paper. formula: as a reader writes it. target: column it predicts.
 
-    allocation: for laws of N and D, the compute-optimal (N, D) in closed form,
-    (theta (..., p), flops, FlopsRelation) -> (n_params, n_tokens); None if there is none.
+    fixed: parameters held, (name, value) pairs, in their own units.
+
+    closed_form: for laws of N and D, the compute-optimal (N, D) if a formula gives it: (parameters by
+    name, flops, FlopsRelation) -> (n_params, n_tokens). objective: what its paper minimises.
     """
 
     name: str
     source: str
     formula: str
     target: str = "loss"
-    allocation: Callable | None = None
+    closed_form: Callable | None = None
     objective: str = "huber_log"
+    fixed: tuple[tuple[str, float], ...] = ()
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -94,13 +106,35 @@ class Form:
     def columns(self) -> tuple[str, ...]:
         raise NotImplementedError
 
+    def given(self, theta, xp=np) -> SimpleNamespace:
+        """Every parameter by name, held ones too, in its own units, from natural coordinates (..., p)."""
+        values = dict(self.fixed)
+        for i, parameter in enumerate(self.parameters):
+            at = theta[..., i]
+            values[parameter.name] = xp.exp(at) if parameter.logarithmic else at
+        return SimpleNamespace(**values)
+
+    def predict(self, theta, columns: dict, xp=np):
+        """Prediction for natural coordinates (..., p) given columns that broadcast with (..., points)."""
+        return self.value(self.given(theta[..., None, :], xp), SimpleNamespace(**columns), xp)
+
     def log_value(self, theta: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Log of the prediction; theta (draws, p) or (p,), columns (points,) -> (draws, points)."""
         raise NotImplementedError
 
+    @property
+    def allocation(self) -> Callable | None:
+        """(theta (..., p), flops, FlopsRelation) -> compute-optimal (n_params, n_tokens): in closed form
+        or by search; None for a law that is not one of N and D alone."""
+        from scaling.laws.allocation import allocate
+
+        of_both = {"n_params", "n_tokens"} <= set(self.columns) <= {"n_params", "n_tokens", "flops"}
+        return functools.partial(allocate, self) if of_both else None
+
     def fix(self, **values: float) -> "Form":
         """The same form with some parameters held at given values (in their own units)."""
-        raise NotImplementedError
+        self._check(values)
+        return dataclasses.replace(self, fixed=self.fixed + tuple(values.items()))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -149,10 +183,10 @@ def term(name: str, **powers: str) -> Term:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SumOfPowers(Form):
-    """A sum of power terms. fixed: parameters held, (name, value) pairs."""
+    """A sum of power terms. signed: exponents that may have either sign."""
 
     terms: tuple[Term, ...]
-    fixed: tuple[tuple[str, float], ...] = ()
+    signed: tuple[str, ...] = ()
 
     @property
     def coefficients(self) -> tuple[str, ...]:
@@ -172,12 +206,13 @@ class SumOfPowers(Form):
                 powers=tuple((held.get(e, e), c) for e, c in t.powers),
             )
             for t in self.terms
-        ] + [exponent(name) for name in self.exponents]
+        ] + [exponent(name, -_MOST, start=(-1.0, 1.0)) if name in self.signed else exponent(name)
+             for name in self.exponents]
         return tuple(p for p in every if p.name not in held)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(column for t in self.terms for _, column in t.powers))
+        return tuple(dict.fromkeys(direction(column)[0] for t in self.terms for _, column in t.powers))
 
     def design(self, logs: dict[str, np.ndarray], n_points: int) -> tuple[np.ndarray, np.ndarray]:
         """M (points, terms, p) and m (points, terms) with log(term) = M . theta + m.
@@ -193,11 +228,23 @@ class SumOfPowers(Form):
             else:
                 offset[:, k] += np.log(held[t.coefficient])
             for name, column in t.powers:
+                column, sign = direction(column)
                 if name in where:
-                    matrix[:, k, where[name]] -= logs[column]
+                    matrix[:, k, where[name]] -= sign * logs[column]
                 else:
-                    offset[:, k] -= held[name] * logs[column]
+                    offset[:, k] -= sign * held[name] * logs[column]
         return matrix, offset
+
+    def value(self, p, x, xp):
+        """As `SmoothForm.value`."""
+        p, x, total = vars(p), vars(x), 0.0
+        for t in self.terms:
+            part = p[t.coefficient]
+            for name, column in t.powers:
+                column, sign = direction(column)
+                part = part * x[column] ** (-sign * p[name])
+            total = total + part
+        return total
 
     def log_value(self, theta: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
         return self.log_loss(theta, {name: np.log(columns[name]) for name in self.columns})
@@ -210,10 +257,6 @@ class SumOfPowers(Form):
         terms = (theta @ matrix.reshape(n * k, p).T).reshape(len(theta), n, k) + offset
         return np.logaddexp.reduce(terms, axis=-1)
 
-    def fix(self, **values: float) -> "SumOfPowers":
-        self._check(values)
-        return dataclasses.replace(self, fixed=self.fixed + tuple(values.items()))
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SmoothForm(Form):
@@ -223,7 +266,6 @@ class SmoothForm(Form):
     free: tuple[Parameter, ...]
     inputs: tuple[str, ...]
     value: Callable
-    fixed: tuple[tuple[str, float], ...] = ()
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -238,19 +280,7 @@ class SmoothForm(Form):
     def columns(self) -> tuple[str, ...]:
         return self.inputs
 
-    def predict(self, theta, columns: dict, xp):
-        """Prediction for natural coordinates (..., p) given columns that broadcast with (..., points)."""
-        given = {name: value for name, value in self.fixed}
-        for i, parameter in enumerate(self.parameters):
-            at = theta[..., i, None]
-            given[parameter.name] = xp.exp(at) if parameter.logarithmic else at
-        return self.value(SimpleNamespace(**given), SimpleNamespace(**columns), xp)
-
     def log_value(self, theta: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
         x = {name: np.asarray(columns[name], float) for name in self.columns}
         with np.errstate(all="ignore"):
-            return np.log(self.predict(np.atleast_2d(theta), x, np))
-
-    def fix(self, **values: float) -> "SmoothForm":
-        self._check(values)
-        return dataclasses.replace(self, fixed=self.fixed + tuple(values.items()))
+            return np.log(self.predict(np.atleast_2d(theta), x))
