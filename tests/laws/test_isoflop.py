@@ -92,3 +92,49 @@ def test_intervals_hold_the_point_and_are_deterministic(noisy):
     low, high = law.exponents["n_opt_interval"]
     assert low < law.exponents["n_opt"] < high
     assert fit_isoflop(noisy, bootstrap=100).to_json() == law.to_json()
+
+
+def test_three_sizes_a_budget_need_a_known_noise_and_follow_it():
+    runs = parabolic(sizes=3)
+    with pytest.raises(FitError, match="3 sizes in every budget leave no noise to see"):
+        fit_isoflop(runs, bootstrap=20)
+
+    def width(noise):
+        law = fit_isoflop(runs, bootstrap=400, seed_noise=noise)
+        assert law.noise == noise
+        low, high = law.exponents["n_opt_interval"]
+        return high - low
+
+    assert width(2e-4) == pytest.approx(2 * width(1e-4), rel=0.05)
+
+
+def test_replicates_refuse_budgets_as_the_fit_does_and_keep_the_others():
+    """The largest budget's minimum lies just inside its sizes, so many resamples lose it."""
+    runs = parabolic(sizes=6)
+    largest = runs.train_flops == 8e12
+    runs = runs[~largest | (runs.n_params < 2 * 8e12**0.45 * 1.1)]
+    noise = 8e-3 * np.random.default_rng(0).standard_normal(len(runs))
+    runs["loss"] += np.where(runs.train_flops == 8e12, 0.0, noise)
+    law = fit_isoflop(runs, bootstrap=200)
+    last = law.budgets[-1]
+    assert last.flops == pytest.approx(8e12)
+    draws = 8e-3 * np.random.default_rng(1).standard_normal((400, len(last.rows)))
+    assert 0.2 < last.resampled_minima(draws).good.mean() < 0.8
+    assert law.bootstrap.failed < 10
+
+
+def test_digitised_compute_is_grouped_by_tolerance():
+    """Runs between the budgets chain them into one for the eye that looks for gaps."""
+    runs = parabolic(sizes=8).drop(columns="n_tokens")
+    rng = np.random.default_rng(1)
+    jitter = 1 + 0.01 * rng.uniform(-1, 1, len(runs))
+    between = np.geomspace(1e12, 8e12, 60)
+    between = between[np.abs(np.log(between[:, None] / [1e12, 2e12, 4e12, 8e12])).min(axis=1) > 0.03]
+    between = pd.DataFrame({"n_params": 1e6, "train_flops": between, "loss": 3.0})
+    runs = pd.concat([runs.assign(train_flops=runs.train_flops * jitter), between])
+    runs["n_tokens"] = runs.train_flops / 6 / runs.n_params
+    with pytest.raises(FitError, match="of 1 budgets usable"):
+        fit_isoflop(runs, bootstrap=20)
+    law = fit_isoflop(runs, bootstrap=20, tolerance=0.03)
+    assert [b.flops for b in law.budgets] == pytest.approx([1e12, 2e12, 4e12, 8e12], rel=0.01)
+    assert any("fewer than 3 others" in p for p in law.problems)

@@ -10,7 +10,10 @@ from scaling.laws.runs import RunSet
 
 @dataclasses.dataclass(frozen=True)
 class Minima:
-    """Minima of resampled curves, each (replicates,); good: convex, and inside the sizes."""
+    """Minima of resampled curves, each (replicates,); good: convex, and inside the sizes.
+
+    Where it is not good, n_opt and d_opt are those of the size at which the curve is lowest.
+    """
 
     n_opt: np.ndarray
     d_opt: np.ndarray
@@ -71,18 +74,16 @@ class Parabola:
         values = self._basis @ np.array(self.coefficients) + noise
         c = values @ np.linalg.pinv(self._basis).T
         t = np.log(self.n_params / self.n_centre)
+        low, high = t.min(), t.max()
         with np.errstate(divide="ignore", invalid="ignore"):
-            best = -c[:, 1] / (2 * c[:, 2])
-        good = (c[:, 2] > 0) & (best >= t.min()) & (best <= t.max())
-        best = np.where(good, best, 0.0)
+            vertex = -c[:, 1] / (2 * c[:, 2])
+        good = (c[:, 2] > 0) & (vertex >= low) & (vertex <= high)
+        ends = np.where(c[:, 1] + c[:, 2] * (low + high) > 0, low, high)  # the lower end
+        best = np.where(good, vertex, ends)
         loss = c[:, 0] + c[:, 1] * best + c[:, 2] * best**2
-        good &= loss > 0
-        return Minima(
-            self.n_centre * np.exp(best),
-            _tokens_at(self.n_centre * np.exp(best), self.n_params, self.n_tokens),
-            np.where(good, loss, self.loss_opt),
-            good,
-        )
+        n_opt = self.n_centre * np.exp(best)
+        return Minima(n_opt, _tokens_at(n_opt, self.n_params, self.n_tokens),
+                      np.where(loss > 0, loss, self.loss_opt), good & (loss > 0))
 
     def to_json(self) -> dict:
         return {
@@ -101,12 +102,25 @@ class Parabola:
 
 
 def fit_parabola(runs: RunSet, rows: np.ndarray) -> Parabola:
-    """The curve through some rows of a table, all of one budget.
+    """The curve through some rows of a table, all of one budget; raises as `parabola_through`."""
+    ids = tuple(runs.run_ids[i] for i in rows)
+    return parabola_through(runs.n_params[rows], runs.n_tokens[rows], runs.loss[rows],
+                            runs.flops[rows], ids, rows)
+
+
+def parabola_through(
+    n: np.ndarray,
+    d: np.ndarray,
+    loss: np.ndarray,
+    flops: np.ndarray,
+    run_ids: tuple[str, ...] = (),
+    rows: np.ndarray = np.arange(0),
+) -> Parabola:
+    """The curve through points of equal compute, each array (points,).
 
     Raises `FitError` with fewer than 3 sizes, a concave curve, or a minimum outside the sizes.
     """
-    n, d, loss = runs.n_params[rows], runs.n_tokens[rows], runs.loss[rows]
-    flops = float(np.exp(np.log(runs.flops[rows]).mean()))
+    flops = float(np.exp(np.log(flops).mean()))
     name = f"budget {flops:.3g} FLOPs"
     sizes = len(np.unique(n))
     if sizes < 3:
@@ -134,7 +148,7 @@ def fit_parabola(runs: RunSet, rows: np.ndarray) -> Parabola:
         n_params=n,
         n_tokens=d,
         loss=loss,
-        run_ids=tuple(runs.run_ids[i] for i in rows),
+        run_ids=run_ids,
         rows=rows,
     )
 
