@@ -1,0 +1,124 @@
+"""Bootstraps of a fit: noise or runs drawn again, the law refitted to each draw."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from scaling.config import did_you_mean
+from scaling.errors import UserError
+from scaling.laws.fitting.point_fit import PointFit
+from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, residual_draws
+from scaling.laws.uncertainty.noise import Noise, measured_noise
+
+METHODS = {
+    "wild": "wild by run: each run keeps its own residual (HC3), with a random sign",
+    "cases": "cases by run: runs drawn with replacement",
+    "residual": "residuals pooled over runs (HC2), Student's t",
+}
+DEFAULT = "wild"
+_NUMBERS = 1 << 22  # replicates x points refitted at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Resamples:
+    """theta: (replicates, p) natural coordinates. good: (replicates,) which converged to a law that falls.
+    """
+
+    theta: np.ndarray
+    good: np.ndarray
+    method: str
+    seed: int
+
+    @property
+    def draws(self) -> np.ndarray:
+        """The good ones, (good replicates, p)."""
+        return self.theta[self.good]
+
+    def record(self, law: str) -> Bootstrap:
+        """How they were made. Raises `UserError` if under half of them determine the law."""
+        return Bootstrap.of(law, METHODS[self.method], self.good, self.seed)
+
+
+def resample(
+    point: PointFit,
+    run_of_row: np.ndarray,
+    method: str = DEFAULT,
+    replicates: int = 1000,
+    seed: int = 0,
+    seed_noise: float = 0.0,
+) -> Resamples:
+    """Refits of resampled data, the same for the same seed. Rows of one run stay together.
+
+    run_of_row: (points,) a number per run from 0, see `bootstrap.clusters`. seed_noise: a floor for
+    run-to-run noise, standard deviation of the log, for `wild` and `residual` (`cases` cannot know it).
+
+    wild: the law's own values plus each run's residual with a random sign (Liu 1988; by cluster,
+        Cameron, Gelbach and Miller 2008; that signs suit absolute values, Feng, He and Hu 2011). Noise may
+        differ from run to run. Residuals are those of `noise.Noise`, inflated by the leverage of their run.
+    cases: weights by how often each run is drawn (Efron 1979).
+    residual: every run draws one of the residuals of all, so noise is taken to be the same everywhere.
+
+    Raises `UserError` for a method that does not exist, or noise of random sign where the objective is
+    not symmetric.
+    """
+    if method not in METHODS:
+        raise UserError(f"no bootstrap {method!r}{did_you_mean(method, METHODS)}")
+    n = len(point.log_residuals)
+    if method == "cases":
+        data = ((point.problem.log_target, weights)
+                for weights in _blocks(case_weights(run_of_row, replicates, seed)))
+    else:
+        if point.loss.over != 1.0:
+            raise UserError(f"bootstrap {method!r}: the objective {point.loss.name} expects noise to one"
+                            " side; use cases")
+        noise = measured_noise(point)
+        draw = _signed if method == "wild" else _pooled
+        added = draw(point, noise, run_of_row, replicates, seed, seed_noise)
+        data = ((_measured(point, part), np.ones((1, n))) for part in added)
+    theta, good = zip(*(point.refit(*part) for part in data))
+    return Resamples(np.concatenate(theta), np.concatenate(good), method, seed)
+
+
+def _blocks(draws: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, _NUMBERS // draws.shape[1])
+    return (draws[begin : begin + step] for begin in range(0, len(draws), step))
+
+
+def _missing_noise(point: PointFit, seed_noise: float) -> np.ndarray:
+    """Deviation to add in quadrature so that the noise reaches its floor, (points,)."""
+    seen = point.residual_deviation or 0.0
+    lacking = np.sqrt(max(seed_noise**2 - seen**2, 0.0))
+    law = np.exp(point.problem.log_target[0] + point.log_residuals)
+    return lacking * (law if point.loss.raw else np.ones(len(law)))
+
+
+def _signed(point, noise: Noise, run_of_row, replicates, seed, seed_noise) -> Iterator[np.ndarray]:
+    own = noise.inflated(run_of_row)
+    size = np.copysign(np.hypot(own, _missing_noise(point, seed_noise)), own)
+    rng = np.random.default_rng(seed)
+    runs, step = int(run_of_row.max()) + 1, max(1, _NUMBERS // len(own))
+    for begin in range(0, replicates, step):
+        signs = 1.0 - 2.0 * rng.integers(2, size=(min(step, replicates - begin), runs))
+        yield signs[:, run_of_row] * size
+
+
+def _pooled(point, noise: Noise, run_of_row, replicates, seed, seed_noise) -> Iterator[np.ndarray]:
+    own = noise.inflated(run_of_row, power=0.5) * noise.unit
+    lacking = np.sqrt(np.mean((_missing_noise(point, seed_noise) * noise.unit) ** 2))
+    spread = float(np.sqrt(np.mean((own - own.mean()) ** 2)))
+    if lacking > 0:
+        own = (own - own.mean()) * (np.hypot(spread, lacking) / spread) if spread > 0 else (
+            lacking * np.where(np.arange(len(own)) % 2, 1.0, -1.0))
+    none = np.zeros_like(own)  # the leverage is already in
+    drawn = residual_draws(own, none, max(point.degrees_of_freedom, 1), run_of_row, replicates, seed)
+    return _blocks(np.divide(drawn, noise.unit, where=noise.unit > 0, out=np.zeros_like(drawn)))
+
+
+def _measured(point: PointFit, noise: np.ndarray) -> np.ndarray:
+    """Logs of the law's values with noise added, (replicates, points)."""
+    law = point.problem.log_target[0] + point.log_residuals
+    if not point.loss.raw:
+        return law + noise
+    value = np.exp(law)
+    return np.log(np.maximum(value + noise, 1e-3 * value))
