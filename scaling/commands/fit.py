@@ -1,89 +1,105 @@
-"""scaling fit DIR|RUNS.csv"""
+"""scaling fit DIR|RUNS.csv [--law NAME]"""
 
 import argparse
 import json
 
-from rich.console import Console
-
-from scaling.commands.runs import add_run_arguments, fit_from
-from scaling.commands.tables import console, table
-from scaling.laws import LawFits
+from scaling.commands.law_tables import show_all, show_forms, show_law
+from scaling.commands.runs import add_run_arguments, fit_from, fit_one, runs_to_fit, selected, settings
+from scaling.commands.tables import console
+from scaling.errors import UserError
+from scaling.laws import LAWS, LawFit, Prediction
+from scaling.laws.expressions import point
+from scaling.laws.law_file import write_law
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run_arguments(parser)
+    add_run_arguments(parser, optional=True)
+    parser.add_argument("--law", metavar="NAME", help="one law of `--list`"
+                        " (default: approaches 2 and 3 of Hoffmann et al.)")
+    parser.add_argument("--list", action="store_true", help="the laws and the columns they need")
+    parser.add_argument("--at", action="append", default=[], metavar="COLUMN=VALUE,..",
+                        help="predict there, e.g. 'n_params=7e9,n_tokens=2e12'")
+    parser.add_argument("--out", metavar="FILE", help="write the law, its rows and hashes as JSON")
+    parser.add_argument("--plot", metavar="FILE", help="draw the fit (.png, .svg, .pdf)")
+    parser.add_argument("--certify", action="store_true",
+                        help="prove that no other parameters fit better (laws of 2 or 3 terms)")
+    parser.add_argument("--compete", action="store_true",
+                        help="which law forecasts best: rolling hold-out of all that these runs allow")
+    parser.add_argument("--multiverse", metavar="FLOPS", type=float,
+                        help="refit every defensible choice, and show N*, D* and the loss there")
 
 
 def run(args: argparse.Namespace) -> int:
-    fits = fit_from(args)
+    if args.list:
+        return _list(args)
+    if args.runs is None:
+        raise UserError("fit: which runs? A folder of a sweep, a CSV, or --list for the laws")
+    if args.compete or args.multiverse is not None:
+        return _compare(args)
+    law = fit_one(args) if args.law else fit_from(args)
+    own = law if isinstance(law, LawFit) else getattr(law, "chinchilla", None)
+    predictions = [_predicted(_own(own, "--at"), text) for text in args.at]
+    certificate = None
+    if args.certify:
+        from scaling.laws.fitting.certificate import certify_fit
+
+        certificate = certify_fit(_own(own, "--certify").point)
+    if args.out:
+        write_law(args.out, law, settings(args))
+    if args.plot:
+        from scaling.laws.plotting import plot
+
+        plot(_own(own, "--plot"), args.plot)
     if args.json:
-        print(json.dumps(fits.to_json(), allow_nan=False))
-    else:
-        show(fits, console())
+        body = {**law.to_json(), "predictions": [p.to_json() for p in predictions]}
+        if certificate is not None:
+            body["certificate"] = certificate.to_json()
+        print(json.dumps(body, allow_nan=False))
+        return 0
+    out = console()
+    (show_law if isinstance(law, LawFit) else show_all)(law, out, predictions)
+    if certificate is not None:
+        out.print(certificate.line())
+    for name, file in (("law", args.out), ("plot", args.plot)):
+        if file:
+            out.print(f"{name} written to {file}")
     return 0
 
 
-def show(fits: LawFits, out: Console) -> None:
-    """What a reviewer would ask for: parameters, exponents, receipt, hold-out, what was dropped."""
-    out.print(f"{len(fits.runs)} runs up to {fits.largest_flops:.3g} FLOPs;"
-              f" intervals at {fits.level:.0%}")
-    if fits.chinchilla:
-        _show_chinchilla(fits, out)
-    shown = table("exponents", ">N* ~ C^a", ">interval", ">D* ~ C^b", ">interval", ">hold-out")
-    for name, law in _laws(fits):
-        e = law.exponents
-        error = fits.holdouts[name].to_json()["rms_error_percent"]
-        shown.add_row(
-            name, f"{e['n_opt']:.3f}", _interval(e["n_opt_interval"]), f"{e['d_opt']:.3f}",
-            _interval(e["d_opt_interval"]), "-" if error is None else f"{error:.2f}%",
-        )
-    out.print(shown)
-    if fits.isoflop:
-        shown = table("IsoFLOP minimum at", ">sizes", ">N*", ">D*", ">loss")
-        for p in fits.isoflop.budgets:
-            shown.add_row(f"{p.flops:.3g}", str(len(p.rows)), f"{p.n_opt:.4g}", f"{p.d_opt:.4g}",
-                          f"{p.loss_opt:.4f}")
-        out.print(shown)
-    shown = table("optimum at", "law", ">N*", ">interval", ">D*", ">interval", ">loss", ">interval")
-    for factor in (1, 10, 100):
-        for name, law in _laws(fits):
-            at = law.optimal(fits.largest_flops * factor)
-            loss = at.get("loss")
-            shown.add_row(
-                f"{at['flops']:.3g}", name, f"{at['n_opt']:.3g}", _interval(at["n_opt_interval"]),
-                f"{at['d_opt']:.3g}", _interval(at["d_opt_interval"]),
-                "-" if loss is None else f"{loss:.3f}",
-                "-" if loss is None else _interval(at["interval"]),
-            )
-    out.print(shown)
-    for row in fits.runs.dropped:
-        out.print("dropped: " + ", ".join(f"{k} {v}" for k, v in row.items()))
-    for problem in (*fits.problems, *fits.runs.notes):
-        out.print(f"note: {problem}")
+def _predicted(law: LawFit, text: str) -> Prediction:
+    return law.predict(point(text, law.form.columns))
 
 
-def _show_chinchilla(fits: LawFits, out: Console) -> None:
-    law = fits.chinchilla
-    shown = table("L = E + A/N^alpha + B/D^beta", ">value", ">interval")
-    for name, value in law.params.items():
-        shown.add_row(name, f"{value:.5g}", _interval(law.intervals[name]))
-    out.print(shown)
-    out.print(f"objective {law.point.objective:.6g}: Huber on log residuals, delta"
-              f" {law.point.delta:g}, summed; run-to-run noise {100 * law.noise:.2f}%")
-    receipt = law.point.receipt
-    out.print(
-        f"receipt: scale-free gradient {receipt.gradient:.1e};"
-        f" {receipt.starts_at_optimum:.0%} of {receipt.n_starts} starts at the optimum;"
-        f" {len(receipt.minima)} minimum found; conditioning "
-        + ("none" if receipt.conditioning is None else f"{receipt.conditioning:.1e}")
-        + (f"; at a bound: {', '.join(receipt.at_bound)}" if receipt.at_bound else "")
-    )
+def _own(law: LawFit | None, option: str) -> LawFit:
+    if not isinstance(law, LawFit):
+        raise UserError(f"{option} needs a law with parameters; name one: --law chinchilla")
+    return law
 
 
-def _laws(fits: LawFits):
-    pairs = (("isoflop", fits.isoflop), ("chinchilla", fits.chinchilla))
-    return [(name, law) for name, law in pairs if law is not None]
+def _compare(args) -> int:
+    if args.compete:
+        from scaling.laws.compete import compete
+
+        answer = compete(runs_to_fit(args), **settings(args))
+    else:
+        from scaling.laws.multiverse import multiverse
+
+        answer = multiverse(selected(args)[0], args.multiverse, seed=settings(args)["seed"])
+    if args.json:
+        print(json.dumps(answer.to_json(), allow_nan=False))
+    else:
+        answer.show(console())
+    return 0
 
 
-def _interval(pair) -> str:
-    return f"{pair[0]:.4g} .. {pair[1]:.4g}"
+def _list(args) -> int:
+    from scaling.laws import FORMS
+
+    if args.json:
+        print(json.dumps([
+            {"law": form.name, "formula": form.formula, "target": form.target,
+             "columns": list(form.columns), "params": list(form.names), "source": form.source}
+            for form in FORMS.values()]))
+    else:
+        show_forms(FORMS.values(), [name for name in LAWS if name not in FORMS], console())
+    return 0

@@ -77,21 +77,25 @@ def of_one(law: LawFit) -> LawFits:
                    law.relation)
 
 
-def fit(law: str, runs: pd.DataFrame, **options) -> LawFit | IsoflopFit:
+def fit(law: str, runs: pd.DataFrame | RunSet, **options) -> LawFit | IsoflopFit:
     """Fits one law by name (see `LAWS`) to a table of runs.
 
     options: of `law_fit.fit_law` for a law of the library, of `fit_isoflop` for approach 2.
     """
     if law in APPROACHES:
-        return APPROACHES[law](usable_runs(runs), **options)
+        return APPROACHES[law](_checked(runs), **options)
     if law not in FORMS:
         raise UserError(f"no law {law!r}{did_you_mean(law, LAWS)}")
     form = FORMS[law]
-    return fit_law(form, usable_runs(runs), **options)
+    return fit_law(form, _checked(runs, form.columns, form.target), **options)
+
+
+def _checked(runs: pd.DataFrame | RunSet, *needed) -> RunSet:
+    return runs if isinstance(runs, RunSet) else usable_runs(runs, "runs", *needed)
 
 
 def fit_all(
-    runs: pd.DataFrame,
+    runs: pd.DataFrame | RunSet,
     level: float = 0.9,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -113,7 +117,7 @@ def fit_all(
         raise UserError(f"seed = {seed!r}: expected an integer of at least 0")
     if not (np.isfinite(delta) and delta > 0):
         raise UserError(f"delta = {delta!r}: expected a number above 0")
-    table = usable_runs(runs)
+    table = _checked(runs)
     noise = repeat_noise(table) if seed_noise is None else seed_noise / float(table.loss.mean())
     shared = dict(level=level, bootstrap=bootstrap, seed=seed, seed_noise=noise)
     isoflop = chinchilla = None

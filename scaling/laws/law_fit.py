@@ -1,6 +1,7 @@
 """Any law of the library, fitted to runs: parameters with intervals, predictions, allocation."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -55,6 +56,11 @@ class LawFit:
     def intervals(self) -> dict[str, list[float]]:
         values = self.form.values(self.draws)
         return {name: interval(values[:, i], self.level) for i, name in enumerate(self.form.names)}
+
+    @functools.cached_property
+    def identifiability(self) -> dict[str, str]:
+        """In words, how well these runs determine each parameter."""
+        return {}
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -168,9 +174,6 @@ class LawFit:
 
 def columns_of(form: Form, runs: RunSet) -> dict[str, np.ndarray]:
     """The form's columns from the runs, each (points,). Raises `UserError` if one is missing."""
-    if not hasattr(runs, "column"):  # TEMPORARY until runs.py lands
-        known = {"n_params": runs.n_params, "n_tokens": runs.n_tokens, "flops": runs.flops}
-        return {name: known[name] for name in form.columns}
     return {name: runs.column(name) for name in form.columns}
 
 
@@ -194,8 +197,8 @@ def fit_law(
     """
     point = fit_form(
         form, columns_of(form, runs), runs.loss, delta, starts, seed,
-        objective=objective or form.objective, weights=getattr(runs, 'weight', None),
-        standard_error=getattr(runs, 'standard_error', None),
+        objective=objective or form.objective, weights=runs.weight,
+        standard_error=runs.standard_error,
     )
     if point.degrees_of_freedom < 1:
         raise FitError(f"{form.name}: {len(runs)} points for {len(form.names)} parameters leave no"

@@ -1,0 +1,154 @@
+"""What a reviewer would ask of a fit: parameters, receipt, hold-out, allocation, what was dropped."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from rich.console import Console
+
+from scaling.commands.tables import table
+from scaling.laws import LawFit, LawFits, Prediction
+from scaling.laws.fits import all_laws
+from scaling.laws.forms.grammar import Form
+
+
+def show_all(fits: LawFits, out: Console, predictions: Sequence[Prediction] = ()) -> None:
+    """Approaches 2 and 3 side by side."""
+    out.print(f"{len(fits.runs)} runs up to {fits.largest_flops:.3g} FLOPs;"
+              f" intervals at {fits.level:.0%}")
+    if fits.chinchilla:
+        _parameters(fits.chinchilla, out)
+    _exponents(fits, out)
+    if fits.isoflop:
+        shown = table("IsoFLOP minimum at", ">sizes", ">N*", ">D*", ">loss")
+        for p in fits.isoflop.budgets:
+            shown.add_row(f"{p.flops:.3g}", str(len(p.rows)), f"{p.n_opt:.4g}", f"{p.d_opt:.4g}",
+                          f"{p.loss_opt:.4f}")
+        out.print(shown)
+    _allocation([(law.law, law) for law in all_laws(fits)], fits.largest_flops, out)
+    _predictions(predictions, out)
+    _footnotes(fits.runs.dropped, (*fits.problems, *fits.runs.notes,
+                                   *(fits.chinchilla.notes if fits.chinchilla else ())), out)
+
+
+def show_law(law: LawFit, out: Console, predictions: Sequence[Prediction] = ()) -> None:
+    """One law of the library."""
+    out.print(f"{law.law} ({law.form.source}) on {len(law.runs)} runs; intervals at {law.level:.0%}")
+    _parameters(law, out)
+    if law.holdout is not None:
+        _holdout(law, out)
+    if law.allocates:
+        e = law.exponents
+        out.print(f"N* ~ C^{e['n_opt']:.3f} ({_interval(e['n_opt_interval'])}),"
+                  f" D* ~ C^{e['d_opt']:.3f} ({_interval(e['d_opt_interval'])})")
+        _allocation([(law.law, law)], float(law.runs.flops.max()), out)
+    _predictions(predictions, out)
+    _footnotes(law.runs.dropped, (*law.runs.notes, *law.notes), out)
+
+
+def show_forms(forms: Iterable[Form], approaches: Iterable[str], out: Console) -> None:
+    """Two lines a law: what it predicts from which columns and its source, then the formula."""
+    forms = list(forms)
+    width = max(len(form.name) for form in forms)
+    for form in forms:
+        out.print(f"{form.name:<{width}}  {form.target} from {', '.join(form.columns)}  [{form.source}]",
+                  soft_wrap=True, markup=False)
+        out.print(f"{'':<{width}}  {form.formula}", soft_wrap=True, markup=False)
+    out.print(f"and without a form of the loss, approaches of Hoffmann et al. 2022:"
+              f" {', '.join(approaches)}", soft_wrap=True)
+
+
+def _parameters(law: LawFit, out: Console) -> None:
+    told = law.identifiability
+    shown = table(f"{law.form.target} = {law.form.formula}", ">value", f">{law.level:.0%} interval",
+                  "identified")
+    for name, value in law.params.items():
+        shown.add_row(name, f"{value:.5g}", _interval(law.intervals[name]), told.get(name, ""))
+    out.print(shown)
+    loss = law.point.loss
+    kind = {"huber_log": "Huber on log residuals", "huber_raw": "Huber on raw residuals",
+            "log_squares": "squared log residuals", "squares": "squared residuals",
+            "asymmetric": "asymmetric Huber on raw residuals"}[loss.name]
+    delta = f", delta {loss.delta:g}" if np.isfinite(loss.delta) else ""
+    out.print(f"objective {law.point.objective:.10g}: {kind}{delta}, summed; run-to-run noise"
+              f" {100 * law.noise:.2f}%; intervals from {law.bootstrap.replicates}"
+              f" replicates, {law.bootstrap.method}"
+              + (f" ({law.bootstrap.failed} failed)" if law.bootstrap.failed else ""))
+    receipt = law.point.receipt
+    n = len(receipt.minima)
+    out.print(
+        f"receipt: scale-free gradient {receipt.gradient:.1e};"
+        f" {receipt.starts_at_optimum:.0%} of {receipt.n_starts} starts at the optimum;"
+        f" {n} distinct minim{'um' if n == 1 else 'a'}; conditioning "
+        + ("none" if receipt.conditioning is None else f"{receipt.conditioning:.1e}")
+        + (f"; at a bound: {', '.join(receipt.at_bound)}" if receipt.at_bound else "")
+    )
+
+
+def _holdout(law: LawFit, out: Console) -> None:
+    folds = law.holdout.folds
+    if folds:
+        shown = table("hold-out: fitted up to", ">forecast at", ">runs", ">mean error", ">rms")
+        for fold in folds:
+            body = fold.to_json()
+            shown.add_row(f"{fold.trained_up_to:.3g}", f"{fold.forecast_flops:.3g}",
+                          str(body["n_points"]), f"{body['mean_error_percent']:+.2f}%",
+                          f"{body['rms_error_percent']:.2f}%")
+        out.print(shown)
+    for reason in law.holdout.refused:
+        out.print(f"hold-out refused: {reason}")
+
+
+def _exponents(fits: LawFits, out: Console) -> None:
+    shown = table("exponents", ">N* ~ C^a", ">interval", ">D* ~ C^b", ">interval", ">hold-out")
+    for law in all_laws(fits):
+        e = law.exponents
+        error = fits.holdouts[law.law].to_json()["rms_error_percent"]
+        shown.add_row(
+            law.law, f"{e['n_opt']:.3f}", _interval(e["n_opt_interval"]), f"{e['d_opt']:.3f}",
+            _interval(e["d_opt_interval"]), "-" if error is None else f"{error:.2f}%",
+        )
+    out.print(shown)
+
+
+def _allocation(laws: list[tuple], largest: float, out: Console) -> None:
+    """At the largest budget of the runs, and at round ones beyond."""
+    shown = table("optimum at", "law", ">N*", ">interval", ">D*", ">interval", ">loss", ">interval")
+    beyond = 10 ** np.ceil(np.log10(largest))
+    for flops in (largest, beyond, 10 * beyond, 100 * beyond):
+        for name, law in laws:
+            at = law.optimal(flops)
+            loss = at.get("loss")
+            shown.add_row(
+                f"{at['flops']:.3g}", name, f"{at['n_opt']:.3g}", _interval(at["n_opt_interval"]),
+                f"{at['d_opt']:.3g}", _interval(at["d_opt_interval"]),
+                "-" if loss is None else f"{loss:.3f}",
+                "-" if loss is None else _interval(at["interval"]),
+            )
+    out.print(shown)
+
+
+def _predictions(predictions: Sequence[Prediction], out: Console) -> None:
+    if not predictions:
+        return
+    shown = table("at", f">{predictions[0].target}", ">interval of the law", ">interval of a new run")
+    for p in predictions:
+        shown.add_row(", ".join(f"{k}={v:g}" for k, v in p.at.items()), f"{p.value:.4f}",
+                      _interval(p.interval), _interval(p.predictive_interval))
+    out.print(shown)
+
+
+def _footnotes(dropped, notes, out: Console) -> None:
+    """Every dropped row by its reason, then the notes."""
+    reasons: dict[str, list[str]] = {}
+    for row in dropped:
+        unnamed = row["run_id"] == f"row {row['row']}"
+        reasons.setdefault(row["reason"], []).append(
+            str(row["row"]) if unnamed else f"{row['row']} ({row['run_id']})")
+    for reason, rows in reasons.items():
+        out.print(f"dropped row{'s' * (len(rows) > 1)} {', '.join(rows)}: {reason}")
+    for note in dict.fromkeys(notes):
+        out.print(f"note: {note}")
+
+
+def _interval(pair) -> str:
+    return f"{pair[0]:.4g} .. {pair[1]:.4g}"
