@@ -135,7 +135,7 @@ def usable_runs(
     """Checks a table of runs and takes the finished ones.
 
     columns: those that the law needs, positive numbers, as is `target`, which it predicts (loss: nats
-    per token). `flops` among them means training FLOPs, C. excluded: rows that `expressions.select`
+    per token). `flops` among them means training FLOPs, C. excluded: rows that `selection.select`
     left out, for the list of dropped ones.
 
     Optional columns: train_flops, or flops (C; without them C = 6 N D); run_id, or run, run_name,

@@ -1,5 +1,6 @@
 """Mistakes of the user: exit status 2, one clear line, nothing written."""
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from scaling.cli import main
 
 QUICK = ["--bootstrap", "10"]
+WITH_C = "n_params,n_tokens,loss,train_flops\n1e6,2e7,4,6e13\n2e6,2e7,3.7,2.4e14\n4e6,8e7,3.5,1.92e15\n"
 CSV = "n_params,n_tokens,loss\n1e6,2e7,4.0\n2e6,4e7,3.7\n4e6,8e7,3.5\n8e6,1.6e8,3.3\n"
 
 
@@ -319,7 +321,23 @@ def test_a_sealed_forecast_of_a_sweep_needs_records(refused, planned):
         (CSV.replace("3.7", "-1").encode(), "row 2"),
         (CSV.replace("3.7", "inf").encode(), "row 2"),
         (CSV.replace("4e7", "0").encode(), "row 2"),
-        (b'{"n_params": 1}', "n_params"),
+        (b'{"n_params": 1}', "JSON"),
+        (CSV.replace("3.7", "1e400").encode(), "row 2, column loss"),
+        (CSV.replace("2e6", '"2,000,000"').encode(), "row 2, column n_params"),
+        (CSV.replace("2e6", "2M").encode(), "2e6"),
+        (CSV.replace("3.7", "3.7,9").encode(), "row 2 has 4 fields"),
+        (CSV.replace(",3.7", "").encode(), "row 2 has 2 fields"),
+        (CSV.replace("3.7", '"3.7').encode(), "row 2"),
+        (CSV.replace("n_tokens", "loss").encode(), "two columns are named loss"),
+        (CSV.replace("n_tokens", "N_tokens").encode(), "did you mean 'N_tokens'"),
+        (CSV.replace(",", ";").encode(), "semicolons"),
+        (CSV.replace(",", "\t").encode(), "tabs"),
+        (CSV.split("\n", 1)[1].encode(), "the first line holds numbers"),
+        (WITH_C.replace("2e6", "2").encode(), "mixed conventions or units"),
+        (WITH_C.replace("2.4e14", "-4e14").encode(), "row 2, column train_flops"),
+        (gzip.compress(CSV.encode()), "gzip"),
+        (CSV.encode("utf-16"), "UTF-16"),
+        (b"PK\x03\x04", "Excel"),
     ],
 )
 @pytest.mark.parametrize("command", [["fit"], ["forecast", "--flops", "1e20"]])
@@ -347,6 +365,29 @@ def test_tables_of_runs(refused, tmp_path, command, content, words):
 @pytest.mark.parametrize("command", [["fit"], ["forecast", "--flops", "1e20"]])
 def test_options_of_fits(refused, runs_csv, command, options, words):
     assert words in refused(*command, runs_csv, *QUICK, *options)
+
+
+@pytest.mark.parametrize("option", ["--where", "--drop"])
+@pytest.mark.parametrize(
+    "expression, words",
+    [
+        ("los > 5", "did you mean 'loss'"),
+        ("loss >", "not an expression"),
+        ("loss = 5", "write == to compare"),
+        ("loss", "neither true nor false"),
+        ("loss > 'high'", "only numbers are ordered"),
+        ("__import__('os').getcwd() == ''", "no function"),
+        ("", "empty expression"),
+    ],
+)
+@pytest.mark.parametrize("command", [["fit"], ["forecast", "--flops", "1e20"]])
+def test_conditions_on_rows(refused, runs_csv, command, option, expression, words):
+    assert words in refused(*command, runs_csv, option, expression, *QUICK)
+
+
+@pytest.mark.parametrize("condition", [["--where", "loss > 1e9"], ["--drop", "loss > 0"]])
+def test_conditions_that_leave_no_row(refused, runs_csv, condition):
+    assert "no row of 15 is left" in refused("fit", runs_csv, *condition, *QUICK)
 
 
 @pytest.mark.parametrize(
