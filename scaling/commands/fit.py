@@ -3,11 +3,11 @@
 import argparse
 import json
 
-from scaling.commands.law_tables import show_all, show_forms, show_law
+from scaling.commands.law_tables import show_all, show_approach, show_forms, show_law
 from scaling.commands.runs import add_run_arguments, fit_from, fit_one, runs_to_fit, selected, settings
 from scaling.commands.tables import console
 from scaling.errors import UserError
-from scaling.laws import LAWS, LawFit, Prediction
+from scaling.laws import LAWS, LawFit, LawFits, Prediction
 from scaling.laws.expressions import point
 from scaling.laws.law_file import write_law
 
@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
         certificate = certify_fit(_own(own, "--certify").point)
     if args.out:
+        if not isinstance(law, LawFit | LawFits):
+            raise UserError(f"--out: approach {law.law} has no law of the loss to keep")
         write_law(args.out, law, settings(args))
     if args.plot:
         from scaling.laws.plotting import plot
@@ -57,7 +59,12 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(body, allow_nan=False))
         return 0
     out = console()
-    (show_law if isinstance(law, LawFit) else show_all)(law, out, predictions)
+    if isinstance(law, LawFits):
+        show_all(law, out, predictions)
+    elif isinstance(law, LawFit):
+        show_law(law, out, predictions)
+    else:
+        show_approach(law, out)
     if certificate is not None:
         out.print(certificate.line())
     for name, file in (("law", args.out), ("plot", args.plot)):

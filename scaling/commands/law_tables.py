@@ -6,7 +6,8 @@ import numpy as np
 from rich.console import Console
 
 from scaling.commands.tables import table
-from scaling.laws import LawFit, LawFits, Prediction
+from scaling.laws import IsoflopFit, LawFit, LawFits, Prediction
+from scaling.laws.approaches.envelope import EnvelopeFit
 from scaling.laws.fits import all_laws
 from scaling.laws.forms.grammar import Form
 
@@ -25,6 +26,9 @@ def show_all(fits: LawFits, out: Console, predictions: Sequence[Prediction] = ()
                           f"{p.loss_opt:.4f}")
         out.print(shown)
     _allocation([(law.law, law) for law in all_laws(fits)], fits.largest_flops, out)
+    bias = fits.bias_meter()
+    for line in (fits.envelope.lines() if fits.envelope else []) + (bias.lines() if bias else []):
+        out.print(line, soft_wrap=True)
     _predictions(predictions, out)
     _footnotes(fits.runs.dropped, (*fits.problems, *fits.runs.notes,
                                    *(fits.chinchilla.notes if fits.chinchilla else ())), out)
@@ -43,6 +47,18 @@ def show_law(law: LawFit, out: Console, predictions: Sequence[Prediction] = ()) 
         _allocation([(law.law, law)], float(law.runs.flops.max()), out)
     _predictions(predictions, out)
     _footnotes(law.runs.dropped, (*law.runs.notes, *law.notes), out)
+
+
+def show_approach(law: IsoflopFit | EnvelopeFit, out: Console) -> None:
+    """Approach 1 or 2 alone."""
+    out.print(f"{law.law} on {len(law.runs)} runs; intervals at {law.level:.0%}")
+    e = law.exponents
+    out.print(f"N* ~ C^{e['n_opt']:.3f} ({_interval(e['n_opt_interval'])}),"
+              f" D* ~ C^{e['d_opt']:.3f} ({_interval(e['d_opt_interval'])})")
+    _allocation([(law.law, law)], float(law.runs.flops.max()), out)
+    for line in law.lines() if isinstance(law, EnvelopeFit) else []:
+        out.print(line, soft_wrap=True)
+    _footnotes(law.runs.dropped, (*law.problems, *law.runs.notes), out)
 
 
 def show_forms(forms: Iterable[Form], approaches: Iterable[str], out: Console) -> None:
@@ -102,7 +118,8 @@ def _exponents(fits: LawFits, out: Console) -> None:
     shown = table("exponents", ">N* ~ C^a", ">interval", ">D* ~ C^b", ">interval", ">hold-out")
     for law in all_laws(fits):
         e = law.exponents
-        error = fits.holdouts[law.law].to_json()["rms_error_percent"]
+        held = fits.holdouts.get(law.law)
+        error = held.to_json()["rms_error_percent"] if held else None
         shown.add_row(
             law.law, f"{e['n_opt']:.3f}", _interval(e["n_opt_interval"]), f"{e['d_opt']:.3f}",
             _interval(e["d_opt_interval"]), "-" if error is None else f"{error:.2f}%",

@@ -9,10 +9,10 @@ from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.laws import FORMS, LAWS, IsoflopFit, LawFit, LawFits, RunSet, fit, fit_all, usable_runs
 from scaling.laws.csv_table import read_table
-from scaling.laws.selection import select
 from scaling.laws.fits import of_one
 from scaling.laws.fitting.objectives import NAMES as OBJECTIVES
 from scaling.laws.law_file import read_law
+from scaling.laws.selection import select
 from scaling.results import read_records, runs_table
 from scaling.results.record import PARAMETER_CONVENTIONS
 
@@ -57,7 +57,14 @@ def fit_one(args) -> LawFit | IsoflopFit:
     needed = (form.columns, form.target) if form else ()
     if args.law not in LAWS:
         raise UserError(f"no law {args.law!r}{did_you_mean(args.law, LAWS)}")
-    return fit(args.law, runs_to_fit(args, *needed), **settings(args))
+    chosen = settings(args)
+    if form is None:
+        for name in ("delta", "objective"):
+            if getattr(args, name) is not None:
+                raise UserError(f"--{name}: approach {args.law} minimises no objective of its own; it is"
+                                " for laws of the loss")
+            chosen.pop(name, None)
+    return fit(args.law, runs_to_fit(args, *needed), **chosen)
 
 
 def settings(args) -> dict:

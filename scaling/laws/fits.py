@@ -1,4 +1,4 @@
-"""Every law at once: approaches 2 and 3 on one table, with their rolling hold-outs."""
+"""Every law at once: approaches 1, 2 and 3 on one table, with their rolling hold-outs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,6 +9,8 @@ import pandas as pd
 from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.laws.allocation import FlopsRelation
+from scaling.laws.approaches.bias import BiasMeter, bias_of
+from scaling.laws.approaches.envelope import EnvelopeFit, fit_envelope
 from scaling.laws.approaches.isoflop import MIN_BUDGETS_OF_FRONTIER, IsoflopFit, fit_isoflop
 from scaling.laws.approaches.parabola import fit_parabola
 from scaling.laws.fitting.point_fit import FitError
@@ -18,19 +20,21 @@ from scaling.laws.holdout import Holdout, Prediction, rolling
 from scaling.laws.law_fit import LawFit, fit_law
 from scaling.laws.runs import RunSet, usable_runs
 
-APPROACHES: dict[str, Callable] = {"isoflop": fit_isoflop}
+APPROACHES: dict[str, Callable] = {"envelope": fit_envelope, "isoflop": fit_isoflop}
 LAWS: tuple[str, ...] = (*FORMS, *APPROACHES)
 _HOLDOUT_REPLICATES = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class LawFits:
-    """Approach 2 and a parametric law on the same runs; None where refused, with the reason in problems.
+    """Approaches 1 and 2 and a parametric law on the same runs; None where refused, with the reason in
+    `problems` (approach 1 wants loss curves; where there are none it is left out in silence).
 
     chinchilla: approach 3, or another law of N and D. holdouts: by law name. level: of every interval.
     """
 
     runs: RunSet
+    envelope: EnvelopeFit | None
     isoflop: IsoflopFit | None
     chinchilla: LawFit | None
     holdouts: dict[str, Holdout]
@@ -44,14 +48,24 @@ class LawFits:
         """Of the runs in the fit: where extrapolation starts."""
         return float(self.runs.flops.max())
 
+    def bias_meter(self, factor: float = 10.0) -> BiasMeter | None:
+        """Approach 2's expected error on this very grid, at `factor` times the largest budget; None
+        without both approach 2 and a Chinchilla law to measure it by."""
+        if self.isoflop is None or self.chinchilla is None or self.chinchilla.law != "chinchilla":
+            return None
+        return bias_of(self.isoflop, self.chinchilla.point.theta, factor * self.largest_flops)
+
     def to_json(self) -> dict:
         """Approach 3's own keys (`law`, `params`, ...) where it was fitted, and every law under `laws`."""
         own = self.chinchilla.to_json() if self.chinchilla is not None else {}
-        laws = {law.law: {**law.to_json(), "holdout": self.holdouts[law.law].to_json()}
-                for law in all_laws(self)}
+        laws = {law.law: law.to_json() for law in all_laws(self)}
+        for name, holdout in self.holdouts.items():
+            laws[name]["holdout"] = holdout.to_json()
+        bias = self.bias_meter()
         return {
             **own,
             "laws": laws,
+            "bias_of_approach_2": bias.to_json() if bias else None,
             "problems": list(self.problems),
             "n_points": len(self.runs),
             "dropped": list(self.runs.dropped),
@@ -64,23 +78,24 @@ class LawFits:
         }
 
 
-def all_laws(fits: LawFits) -> list[IsoflopFit | LawFit]:
-    """The laws that could be fitted, approach 2 first."""
-    return [law for law in (fits.isoflop, fits.chinchilla) if law is not None]
+def all_laws(fits: LawFits) -> list[EnvelopeFit | IsoflopFit | LawFit]:
+    """The laws that could be fitted, in the order of the approaches."""
+    return [law for law in (fits.envelope, fits.isoflop, fits.chinchilla) if law is not None]
 
 
 def of_one(law: LawFit) -> LawFits:
     """A law of N and D alone, as `forecast` takes it. Raises `UserError` for any other law."""
     if not law.allocates or law.holdout is None:
         raise UserError(f"{law.law}: a forecast needs a law of n_params and n_tokens")
-    return LawFits(law.runs, None, law, {law.law: law.holdout}, law.notes, law.level, law.seed,
+    return LawFits(law.runs, None, None, law, {law.law: law.holdout}, law.notes, law.level, law.seed,
                    law.relation)
 
 
-def fit(law: str, runs: pd.DataFrame | RunSet, **options) -> LawFit | IsoflopFit:
+def fit(law: str, runs: pd.DataFrame | RunSet, **options) -> LawFit | IsoflopFit | EnvelopeFit:
     """Fits one law by name (see `LAWS`) to a table of runs.
 
-    options: of `law_fit.fit_law` for a law of the library, of `fit_isoflop` for approach 2.
+    options: of `law_fit.fit_law` for a law of the library, of `fit_envelope` and `fit_isoflop` for
+    approaches 1 and 2.
     """
     if law in APPROACHES:
         return APPROACHES[law](_checked(runs), **options)
@@ -103,7 +118,7 @@ def fit_all(
     objective: str = "huber_log",
     seed_noise: float | None = None,
 ) -> LawFits:
-    """Approaches 2 and 3 with intervals at `level` and rolling hold-outs.
+    """Approaches 1, 2 and 3 with intervals at `level` and rolling hold-outs.
 
     seed_noise: run-to-run standard deviation of the loss in nats, a floor for the noise that the
     fits see; None takes it from runs that repeat one (N, D), if there are any. delta: of the
@@ -120,8 +135,13 @@ def fit_all(
     table = _checked(runs)
     noise = repeat_noise(table) if seed_noise is None else seed_noise / float(table.loss.mean())
     shared = dict(level=level, bootstrap=bootstrap, seed=seed, seed_noise=noise)
-    isoflop = chinchilla = None
+    envelope = isoflop = chinchilla = None
     problems, holdouts = [], {}
+    if len(set(table.run_ids)) < len(table):
+        try:
+            envelope = fit_envelope(table, level, bootstrap, seed)
+        except UserError as problem:
+            problems.append(str(problem))
     try:
         isoflop = fit_isoflop(table, **shared)
         problems += isoflop.problems
@@ -133,10 +153,10 @@ def fit_all(
         holdouts["chinchilla"] = chinchilla.holdout
     except UserError as problem:
         problems.append(str(problem))
-    if isoflop is None and chinchilla is None:
+    if envelope is None and isoflop is None and chinchilla is None:
         raise FitError("no law fits these runs: " + "; ".join(problems))
     relation = FlopsRelation.of(table.n_params, table.n_tokens, table.flops)
-    return LawFits(table, isoflop, chinchilla, holdouts, tuple(problems), level, seed, relation)
+    return LawFits(table, envelope, isoflop, chinchilla, holdouts, tuple(problems), level, seed, relation)
 
 
 def repeat_noise(runs: RunSet) -> float:
