@@ -47,11 +47,12 @@ class Traced(Problem):
         weights = np.broadcast_to(self.weights, shape)
         objective = dataclasses.replace(self.objective, delta=0.0)
         run = _compiled(self.form, objective)
+        delta = np.float64(self.objective.delta)  # one type, one compilation: a Python float is another
         parts = []
         with jax.enable_x64(True):
             for begin in range(0, n, _BATCH):
                 rows = np.arange(begin, begin + _BATCH) % n  # filled up by repeating
-                out = run(theta[rows], target[rows], weights[rows], self.objective.delta, *self._given())
+                out = run(theta[rows], target[rows], weights[rows], delta, *self._given())
                 parts.append([np.asarray(a)[: n - begin] for a in out])
         return tuple(np.concatenate(arrays) for arrays in zip(*parts))
 
