@@ -131,7 +131,7 @@ def _records(text: str, where: str):
 
 def _header(text: str, where: str, expected: str) -> list[str]:
     _, fields = next(_records(text, where))
-    names = [field.strip() for field in fields]
+    names = [" ".join(field.split()) for field in fields]
     line = text.lstrip().split("\n", 1)[0]
     for mark, plural in _SEPARATORS:
         if len(names) == 1 and mark in line:

@@ -233,15 +233,15 @@ def point(text: str, columns: Iterable[str] | None = None) -> dict[str, float]:
         if not (name and equals):
             raise UserError(f"{text!r}: expected columns and numbers, as in n_params=1e9,n_tokens=2e10")
         if not (np.isfinite(number(value)) and number(value) > 0):
-            raise UserError(f"{name} = {value}: expected a positive number")
+            raise UserError(f"{part.strip()!r}: expected a positive number after {name!r} =")
         if name in values:
-            raise UserError(f"{text!r}: {name} is given twice")
+            raise UserError(f"{text!r}: {name!r} is given twice")
         values[name] = number(value)
     if columns is not None:
         columns = list(columns)
         for name in values:
             if name not in columns:
-                raise UserError(f"{text!r}: the law has no column {name}{did_you_mean(name, columns)}")
+                raise UserError(f"{text!r}: the law has no column {name!r}{did_you_mean(name, columns)}")
         if missing := [name for name in columns if name not in values]:
             raise UserError(f"{text!r}: no {', '.join(missing)}; the law needs {', '.join(columns)}")
     return values

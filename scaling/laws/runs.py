@@ -207,7 +207,7 @@ def _reasons(frame: pd.DataFrame) -> dict[int, str]:
             detail = frame["reason"].iloc[i] if "reason" in frame else None
             said = isinstance(detail, str) and detail.strip()
             word = status.iloc[i] or "no status"
-            reasons[int(i)] = f"{word}: {detail}" if said else word
+            reasons[int(i)] = " ".join((f"{word}: {detail}" if said else word).split())
     return dict(sorted(reasons.items()))
 
 

@@ -207,6 +207,7 @@ def test_points_are_read_in_order():
         ("=3", "expected columns and numbers"),
         ("n_params=", "expected a positive number"),
         ("n_params=many", "expected a positive number"),
+        ("n_params=1,n\nd=x", "expected a positive number"),
         ("n_params=-1,n_tokens=1", "expected a positive number"),
         ("n_params=0,n_tokens=1", "expected a positive number"),
         ("n_params=nan,n_tokens=1", "expected a positive number"),
@@ -214,7 +215,7 @@ def test_points_are_read_in_order():
         ("n_params=1,n_params=2", "twice"),
         ("n_params=1", "no n_tokens"),
         ("n_parms=1,n_tokens=2", "did you mean 'n_params'"),
-        ("n_params=1,n_tokens=2,width=3", "no column width"),
+        ("n_params=1,n_tokens=2,width=3", "no column 'width'"),
     ],
 )
 def test_points_that_are_none(text, words):

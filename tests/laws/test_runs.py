@@ -56,6 +56,7 @@ def path(tmp_path):
         (GOOD + '1e5,"1e6,3\n', "row 3: a quote that is not closed"),
         (GOOD + '"1e5"x,1e6,3\n', "row 3: .*expected after"),
         (GOOD.replace("n_tokens", "loss"), r"two columns are named loss \(columns 2 and 3\)"),
+        (GOOD.replace("loss", '"per\nplexity"'), "no column loss; it has n_params, n_tokens, per plexity"),
         (GOOD.replace(",", ";"), "semicolons; expected commas"),
         (GOOD.replace(",", "\t"), "tabs; expected commas"),
         (GOOD.split("\n", 1)[1], "the first line holds numbers; expected a header with n_params"),
