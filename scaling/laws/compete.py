@@ -1,15 +1,15 @@
 """Laws compete on extrapolation: each is fitted to the smaller budgets and asked for the next."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from scaling.errors import UserError
-from scaling.laws.fitting.point_fit import FitError
 from scaling.laws.forms import FORMS
-from scaling.laws.law_fit import columns_of, fit_law
+from scaling.laws.law_fit import LawFit, columns_of, fit_law
 from scaling.laws.runs import RunSet
 
 _REPLICATES = 20  # no interval is shown; they only tell which laws a resample can determine
@@ -54,15 +54,15 @@ class Competition:
 
 def compete(
     runs: RunSet, level: float = 0.9, bootstrap: int = 0, seed: int = 0, delta: float = 1e-3,
-    objective: str | None = None,
+    objective: str | None = None, laws: Iterable[str] = tuple(FORMS),
 ) -> Competition:
-    """Every law of the library that predicts the loss from columns these runs have.
+    """Every law of `laws` that predicts the loss from columns these runs have.
 
-    Laws are ranked by the folds that every entrant could be fitted on, so that none gains by refusing
-    the hard ones. Raises `UserError` if no law has a hold-out.
+    An entrant must stand every fold that another stands: none gains by refusing the hard ones. Raises `UserError` if no law has a hold-out.
     """
     found, refused = {}, {}
-    for name, form in FORMS.items():
+    for name in laws:
+        form = FORMS[name]
         if form.target != "loss":
             continue
         try:
@@ -71,7 +71,7 @@ def compete(
             continue  # a law of other columns, not one that these runs refuse
         try:
             law = fit_law(form, runs, level, _REPLICATES, seed, delta, objective)
-        except FitError as problem:
+        except UserError as problem:
             refused[name] = str(problem)
             continue
         if law.holdout is None or not law.holdout.folds:
@@ -81,14 +81,16 @@ def compete(
     if not found:
         raise UserError("no law of the loss could be held out: " + "; ".join(
             f"{k}: {v}" for k, v in refused.items()))
-    shared = set.intersection(*({f.forecast_flops for f in law.holdout.folds}
-                                for law in found.values()))
-    entries = [_entry(name, law, shared) for name, law in found.items()]
+    most = max(len(law.holdout.folds) for law in found.values())
+    for name in [n for n, law in found.items() if len(law.holdout.folds) < most]:
+        held = found.pop(name).holdout
+        refused[name] = (f"only {len(held.folds)} of {most} folds: " + "; ".join(held.refused))
+    entries = [_entry(name, law) for name, law in found.items()]
     return Competition(tuple(sorted(entries, key=lambda e: e.holdout_rms)), refused)
 
 
-def _entry(name: str, law, shared: set[float]) -> Entry:
-    folds = [f for f in law.holdout.folds if not shared or f.forecast_flops in shared]
+def _entry(name: str, law: LawFit) -> Entry:
+    folds = law.holdout.folds
     errors = [100 * np.expm1(f.prediction.log_errors) for f in folds]
     every = np.concatenate(errors)
     return Entry(

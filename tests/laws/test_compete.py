@@ -10,6 +10,9 @@ from scaling.laws.compete import compete
 from scaling.laws.multiverse import multiverse
 
 
+LAWS = ("kaplan_n", "chinchilla", "kaplan_d", "chinchilla_shared")  # by exact derivatives: quick
+
+
 @pytest.fixture(scope="module")
 def runs(surface):
     lopsided = type(surface)(alpha=0.3, beta=0.45, A=25.0, B=400.0)
@@ -18,17 +21,18 @@ def runs(surface):
 
 def test_the_true_form_forecasts_better_than_one_without_its_parts(runs):
     """Data from E + A/N^alpha + B/D^beta: a law of N alone, or of D alone, cannot keep up."""
-    entries = compete(usable_runs(runs)).entries
+    entries = compete(usable_runs(runs), laws=LAWS).entries
     rank = [e.law for e in entries]
-    assert rank.index("chinchilla") < rank.index("kaplan_n")
-    assert rank.index("chinchilla") < rank.index("kaplan_d")
+    assert rank[0] == "chinchilla"
+    assert not {"kaplan_n", "kaplan_d"} & set(rank[:2])
     rms = [e.holdout_rms for e in entries]
     assert rms == sorted(rms) and len({e.n_folds for e in entries}) == 1
 
 
 def test_too_few_budgets_leave_nothing_to_hold_out(surface):
-    with pytest.raises(UserError, match="hold-out|held out"):
-        compete(usable_runs(surface.sweep(np.random.default_rng(0), noise=0.01, budgets=1, sizes=12)))
+    with pytest.raises(UserError, match="no law of the loss could be held out"):
+        compete(usable_runs(surface.sweep(np.random.default_rng(0), noise=0.01, budgets=1, sizes=12)),
+                laws=("chinchilla", "chinchilla_shared"))
 
 
 def test_counting_moves_the_exponent_as_the_algebra_says(surface):
@@ -43,7 +47,7 @@ def test_counting_moves_the_exponent_as_the_algebra_says(surface):
 
 
 def test_universes_are_all_there_and_the_first_is_the_default(runs):
-    found = multiverse(runs.drop(columns="tag_budget"), 1e14)
+    found = multiverse(runs.drop(columns="tag_budget").iloc[::2], 1e14)
     assert found.universes[0].choices == {
         "N": "n_params", "C": "train_flops", "runs": "all", "form": "chinchilla", "delta": "0.001"}
     assert len({tuple(u.choices.values()) for u in found.universes}) == len(found.universes)
