@@ -12,6 +12,9 @@ from scaling.laws.fits import all_laws
 from scaling.laws.forms.grammar import Form
 
 
+_TOO_FEW = ", a parabola needs 3"
+
+
 def show_all(fits: LawFits, out: Console, predictions: Sequence[Prediction] = ()) -> None:
     """Approaches 2 and 3 side by side."""
     out.print(f"{len(fits.runs)} runs up to {fits.largest_flops:.3g} FLOPs;"
@@ -163,8 +166,11 @@ def _footnotes(dropped, notes, out: Console) -> None:
             str(row["row"]) if unnamed else f"{row['row']} ({row['run_id']})")
     for reason, rows in reasons.items():
         out.print(f"dropped row{'s' * (len(rows) > 1)} {', '.join(rows)}: {reason}")
-    for note in dict.fromkeys(notes):
+    few = [n for n in notes if n.endswith(_TOO_FEW)]
+    for note in dict.fromkeys(n for n in notes if n not in few or len(few) == 1):
         out.print(f"note: {note}")
+    if len(few) > 1:
+        out.print(f"note: {len(few)} budgets have fewer than 3 sizes{_TOO_FEW}")
 
 
 def _interval(pair) -> str:

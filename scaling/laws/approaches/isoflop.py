@@ -13,6 +13,9 @@ from scaling.laws.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, residual_draws
 
 MIN_BUDGETS_OF_FRONTIER = 3
+_CHAIN = 1.25  # a planned sweep misses its budget by a few percent
+_CHAINED_TOLERANCE = 0.1
+_MOST_CHAINED = 5000
 KNOWN_NOISE = 1_000_000  # degrees of freedom of a noise that is given: normal, not Student's t
 
 
@@ -76,8 +79,9 @@ def fit_isoflop(
 ) -> IsoflopFit:
     """Fits approach 2.
 
-    tolerance: None takes the table's own budgets; a number groups runs whose FLOPs differ by less
-    than it (`budgets_within`), for digitised tables in which gaps in C do not separate budgets.
+    tolerance: a number groups runs whose FLOPs differ by less than it (`budgets_within`). None takes
+    the table's own budgets, unless runs between them chain several into one, as in digitised tables:
+    a budget that spans more than 25% of compute; then it is 0.1, and `problems` says so.
 
     A budget is refused, and listed, if it has fewer than 3 sizes, a concave parabola, or a
     minimum outside its sizes. Intervals come from a residual bootstrap with residuals pooled over
@@ -89,9 +93,15 @@ def fit_isoflop(
     Parabolas are biased on any law that is not one; `bias.bias_of` says by how much.
     Raises `FitError` with fewer than 2 usable budgets, or without noise to see.
     """
+    regrouped = tolerance is None and _chained(runs)
+    if regrouped:
+        tolerance = _CHAINED_TOLERANCE
     if tolerance is not None:
         runs = dataclasses.replace(runs, budgets=budgets_within(runs.flops, tolerance))
     parabolas, problems = usable_parabolas(runs)
+    if regrouped:
+        problems.append("no gaps in compute between budgets: runs within"
+                        f" {_CHAINED_TOLERANCE:.0%} of each other make one")
     outside = int((runs.budgets < 0).sum())
     if outside:
         problems.append(f"{outside} of {len(runs)} runs share a budget (within {tolerance:.3g}) with"
@@ -129,6 +139,13 @@ def fit_isoflop(
         level=level,
         runs=runs,
     )
+
+
+def _chained(runs: RunSet) -> bool:
+    if len(runs) > _MOST_CHAINED:  # that many runs are no IsoFLOP sweep, and pairs of them no small matter
+        return False
+    logs = np.log(runs.flops)
+    return any(np.ptp(logs[runs.budgets == g]) > np.log(_CHAIN) for g in range(runs.n_budgets))
 
 
 def usable_parabolas(runs: RunSet) -> tuple[list[Parabola], list[str]]:
