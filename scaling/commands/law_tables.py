@@ -11,7 +11,6 @@ from scaling.laws.approaches.envelope import EnvelopeFit
 from scaling.laws.fits import all_laws
 from scaling.laws.forms.grammar import Form
 
-
 _TOO_FEW = ", a parabola needs 3"
 
 

@@ -133,8 +133,9 @@ def test_digitised_compute_is_grouped_by_tolerance():
     between = pd.DataFrame({"n_params": 1e6, "train_flops": between, "loss": 3.0})
     runs = pd.concat([runs.assign(train_flops=runs.train_flops * jitter), between])
     runs["n_tokens"] = runs.train_flops / 6 / runs.n_params
-    with pytest.raises(FitError, match="of 1 budgets usable"):
-        fit_isoflop(runs, bootstrap=20)
+    alone = fit_isoflop(runs, bootstrap=20)
+    assert any("no gaps in compute" in p for p in alone.problems)
+    assert 3 <= len(alone.budgets) <= 5 and max(len(b.rows) for b in alone.budgets) < len(runs) / 3
     law = fit_isoflop(runs, bootstrap=20, tolerance=0.03)
     assert [b.flops for b in law.budgets] == pytest.approx([1e12, 2e12, 4e12, 8e12], rel=0.01)
     assert any("fewer than 3 others" in p for p in law.problems)
