@@ -10,7 +10,7 @@ from scaling.laws.fitting.objectives import Objective
 from scaling.laws.fitting.objectives import objective as objective_by_name
 from scaling.laws.fitting.problem import Problem
 from scaling.laws.fitting.receipt import Receipt, receipt
-from scaling.laws.fitting.solver import TOLERANCE, solve
+from scaling.laws.fitting.solver import TOLERANCE, refine, solve
 from scaling.laws.fitting.traced import Traced
 from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import Form, SumOfPowers
@@ -87,7 +87,7 @@ class PointFit:
             high=self.problem.high if high is None else high,
         )
         start = np.repeat(self.centring.to_centred(self.theta)[None], n, axis=0)
-        solution = solve(problem, start, first_delta=0.03)
+        solution = refine(problem, start)
         theta = self.centring.to_natural(solution.theta)
         return theta, solution.converged & ~_flat(self.form, theta)
 

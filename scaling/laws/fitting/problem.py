@@ -1,6 +1,7 @@
 """Many small fitting problems that share a form and its columns, for the solver."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -38,10 +39,12 @@ class Problem:
     def take(self, problems: np.ndarray) -> "Problem":
         """The same for a subset of the problems."""
         pick = lambda a: a if len(a) == 1 else a[problems]  # noqa: E731
-        return dataclasses.replace(
+        part = dataclasses.replace(
             self, log_target=pick(self.log_target), weights=pick(self.weights),
             low=pick(self.low), high=pick(self.high),
         )
+        part.__dict__["_units"] = tuple(pick(a) for a in self._units)
+        return part
 
     def with_delta(self, delta: float) -> "Problem":
         return dataclasses.replace(self, objective=dataclasses.replace(self.objective, delta=delta))
@@ -52,17 +55,22 @@ class Problem:
         )
         return (self.weights * loss).sum(axis=-1)
 
-    def gradient_scale(self, theta: np.ndarray) -> np.ndarray:
+    def gradient_scale(self, value: np.ndarray) -> np.ndarray:
         """What a gradient is compared with: (delta, or the residuals' rms) x sum of weights.
 
-        A gradient divided by it does not change when losses, weights or delta are rescaled, so
-        that "at the optimum" means the same for every data set. (SciPy's `ftol` does not have
-        this property, and stops early on objectives as small as these.)
+        value: of the objective, (problems,). A gradient divided by it does not change when losses,
+        weights or delta are rescaled, so that "at the optimum" means the same for every data set.
+        (SciPy's `ftol` does not have this property, and stops early on objectives as small as these.)
         """
-        n = self.log_target.shape[-1]
-        unit = (np.exp(self.log_target).mean(axis=-1) if self.objective.raw else 1.0) / np.mean(self.scale)
-        total = np.broadcast_to(self.weights, (len(theta), n)).sum(axis=-1)
+        unit, total = self._units
         if np.isfinite(self.objective.delta):
-            return self.objective.delta * total * unit
-        rms = np.sqrt(2 * self.value(theta) / total)
+            return np.broadcast_to(self.objective.delta * total * unit, value.shape)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rms = np.sqrt(2 * value / total)
         return np.maximum(rms, 1e-6) * total * unit
+
+    @functools.cached_property
+    def _units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Size of a derivative of a residual, and the sum of weights, (problems or 1,) each."""
+        raw = np.exp(self.log_target).mean(axis=-1) if self.objective.raw else np.ones(1)
+        return raw / np.mean(self.scale), self.weights.sum(axis=-1)

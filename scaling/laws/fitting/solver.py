@@ -1,61 +1,121 @@
-"""Damped Newton for many small problems at once, with continuation in the Huber delta."""
-
-import dataclasses
+"""Global and warm-started minimisation, by continuation in the Huber delta."""
 
 import numpy as np
 
+from scaling.laws.fitting.newton import TOLERANCE, Solution, newton
 from scaling.laws.fitting.problem import Problem
 
-TOLERANCE = 1e-8  # scale-free gradient below which a point counts as an optimum
-_AIM = 1e-10  # what the solver tries for; between the two it has converged, only less tightly
-_FIRST_DELTA = 0.3
-_CHUNK = 1 << 14  # points x problems per pass: their Jacobians stay in the processor's cache
+__all__ = ["TOLERANCE", "Solution", "refine", "solve"]
+
+_AIM = 1e-10  # gradient that is tried for; below TOLERANCE it has converged, only less tightly
+FIRST_DELTA = 0.3  # in units of the residuals; nearly least squares
+_STAGE_AIM = 1e-9  # a loose stage would leave the way along a flat valley to the last, kinked objective
+_STAGE_STEPS = 200
+_SAME_VALUE, _SAME_PLACE = 1e-6, 0.1  # closer than this, two starts have met
 _LIFT = 0.03  # root of a constant below which it counts as zero: 0.001 nats
 _LIFTS = 8
-_LONGEST_STEP = 2.0  # in any centred coordinate: a factor of e^2 in a coefficient
+_FAR, _NEAR = 1e-2, 1e-4  # first damping, far from an optimum and near one
+_QUICK_STEPS = 25  # of a warm start, before it goes the long way round
+_BATCH = 1 << 18  # problems x points in one batch of warm starts
 
 
-@dataclasses.dataclass(frozen=True)
-class Solution:
-    """theta (problems, parameters); value and scale-free gradient norm (problems,)."""
-
-    theta: np.ndarray
-    value: np.ndarray
-    gradient: np.ndarray
-
-    @property
-    def converged(self) -> np.ndarray:
-        return self.gradient <= TOLERANCE
-
-
-def solve(problem: Problem, starts: np.ndarray, first_delta: float = _FIRST_DELTA) -> Solution:
-    """Minimises each problem from its row of `starts` (problems, parameters), within its bounds.
+def solve(problem: Problem, starts: np.ndarray, first_delta: float = FIRST_DELTA) -> Solution:
+    """Minimises from each row of `starts` (problems or starts of one problem, p), within the bounds.
 
     Delta goes from `first_delta` (in units of the residuals) down to the objective's own by factors of
-    about 3, each stage starting from the last one's answer: the wide objective is nearly least squares
-    and leads into the right basin. With delta = inf there is one stage.
+    about 3, each stage starting from the last one's optima: the wide objective is nearly least squares
+    and leads into the right basin. With delta = inf there is one stage. Starts of one problem that have
+    met are continued as one.
+    """
+    return _continued(problem, np.clip(starts, problem.low, problem.high), first_delta, _FAR)
+
+
+def refine(problem: Problem, starts: np.ndarray) -> Solution:
+    """Minimises each problem from its own row of `starts` (problems, p), which should be near.
+
+    First straight at the objective's delta. What has not converged in a few steps (a resample that
+    leaves a flat valley, a tiny delta) goes by continuation as well, and the lower end counts.
     """
     parts = []
-    chunk = max(1, _CHUNK // problem.log_target.shape[-1])
-    stages = _stages(first_delta * problem.objective.typical(problem.log_target),
-                     problem.objective.delta)
-    for begin in range(0, len(starts), chunk):
-        rows = np.arange(begin, min(begin + chunk, len(starts)))
+    size = max(16, _BATCH // problem.log_target.shape[-1])
+    for begin in range(0, len(starts), size):
+        rows = np.arange(begin, min(begin + size, len(starts)))
         part = problem.take(rows)
         theta = np.clip(starts[rows], part.low, part.high)
-        for delta in stages[:-1]:
-            stage = part.with_delta(delta)
-            theta = _newton(stage, _lifted(stage, theta)[0], 1e-3, 25).theta
-        for _ in range(_LIFTS):
-            answer = _newton(part, theta, _AIM, 1000)
-            theta, lifted = _lifted(part, answer.theta)
-            if not lifted.any():
-                break
-        else:  # a constant that is zero without wanting to be is no optimum
-            answer.gradient[lifted] = np.inf
-        parts.append(answer)
+        parts.append(_refined(part, theta))
     return Solution(*(np.concatenate([getattr(p, f) for p in parts])
                       for f in ("theta", "value", "gradient")))
+
+
+def _refined(problem: Problem, starts: np.ndarray) -> Solution:
+    answer = _settled(problem, starts, _QUICK_STEPS, _NEAR)
+    slow = np.flatnonzero(~answer.converged)
+    if not len(slow):
+        return answer
+    part = problem.take(slow)
+    other = _continued(part, starts[slow], FIRST_DELTA, _NEAR)
+    # What stopped halfway on the straight way, and is lower already, leads to a lower optimum.
+    lower = np.flatnonzero(answer.value[slow] < other.value)
+    if len(lower):
+        rest = _settled(part.take(lower), answer.theta[slow[lower]], 20 * _QUICK_STEPS, _NEAR)
+        won = lower[rest.converged]
+        _put(other, won, rest.take(np.flatnonzero(rest.converged)))
+    _put(answer, slow, other)
+    return answer
+
+
+def _put(into: Solution, rows: np.ndarray, found: Solution) -> None:
+    into.theta[rows], into.value[rows], into.gradient[rows] = found.theta, found.value, found.gradient
+
+
+def _continued(problem: Problem, theta: np.ndarray, first_delta: float, damping: float) -> Solution:
+    """Through all stages of delta."""
+    objective = problem.objective
+    stages = _stages(first_delta * objective.typical(problem.log_target), objective.delta)
+    member = np.arange(len(theta))
+    given = (problem.log_target, problem.weights, problem.low, problem.high)
+    one_problem = all(len(a) == 1 for a in given)
+    for delta in stages[:-1]:
+        stage = problem.with_delta(delta)
+        found = newton(stage, _lifted(stage, theta)[0], _STAGE_AIM, _STAGE_STEPS, damping)
+        theta, damping = found.theta, _NEAR
+        if one_problem:
+            first, of_row = np.unique(_met(found), return_inverse=True)
+            theta, member = theta[first], of_row[member]
+    return _settled(problem, theta, 1000, damping).take(member)
+
+
+def _stages(first: float, target: float) -> list[float]:
+    if not np.isfinite(target) or target >= first:
+        return [target]
+    n = int(np.ceil(np.log(first / target) / np.log(3.0)))
+    return list(np.geomspace(first, target, n + 1)[:-1]) + [target]
+
+
+def _met(found: Solution) -> np.ndarray:
+    """For each row the lowest one that it has met, (rows,)."""
+    leader = np.arange(len(found.value))
+    leaders = []
+    for row in np.argsort(found.value, kind="stable"):
+        for other in leaders:
+            near = np.abs(found.theta[row] - found.theta[other]).max() <= _SAME_PLACE
+            if near and found.value[row] <= (1 + _SAME_VALUE) * found.value[other]:
+                leader[row] = other
+                break
+        else:
+            leaders.append(row)
+    return leader
+
+
+def _settled(problem: Problem, theta: np.ndarray, most: int, damping: float) -> Solution:
+    """The optimum at the objective's own delta, with no constant at zero that does not want to be."""
+    for _ in range(_LIFTS):
+        answer = newton(problem, theta, _AIM, most, damping)
+        theta, lifted = _lifted(problem, answer.theta)
+        if not lifted.any():
+            return answer
+    answer.gradient[lifted] = np.inf
+    return answer
 
 
 def _lifted(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,92 +130,3 @@ def _lifted(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray
         bend = np.einsum("rjj->rj", problem.take(rows).derivatives(theta[rows])[2])
         small[rows] &= bend < 0
     return np.where(small, 2 * _LIFT, theta), small.any(axis=1)
-
-
-def _stages(first: float, target: float) -> list[float]:
-    if not np.isfinite(target) or target >= first:
-        return [target]
-    n = int(np.ceil(np.log(first / target) / np.log(3.0)))
-    return list(np.geomspace(first, target, n + 1)[:-1]) + [target]
-
-
-def _newton(problem: Problem, theta: np.ndarray, aim: float, most: int) -> Solution:
-    """Newton steps on |eigenvalues| of the Hessian plus a damping; only decrease is accepted.
-
-    Coordinates at a bound that the objective wants to cross are held there. Where a decrease is lost
-    in rounding (the last digits of the objective), a step is accepted if it shrinks the gradient.
-    """
-    theta = theta.copy()
-    value, gradient, hessian = _derivatives(problem, theta)
-    norm = np.abs(gradient).max(axis=-1) / problem.gradient_scale(theta)
-    norm = np.where(np.isfinite(value), norm, np.inf)
-    damping = np.full(len(theta), 1e-3)
-    for _ in range(most):
-        live = np.flatnonzero((norm > aim) & (damping < 1e12) & np.isfinite(value))
-        if not len(live):
-            break
-        part = problem.take(live)
-        step = _damped_step(gradient[live], hessian[live], damping[live])
-        promised = -np.einsum("rj,rj->r", gradient[live], step)
-        promised -= 0.5 * np.einsum("rj,rjk,rk->r", step, hessian[live], step)
-        trial = np.clip(theta[live] + step, part.low, part.high)
-        new = _derivatives(part, trial)
-        good, new_norm = _better(part, trial, new[0], new[1], value[live], norm[live])
-        # In a curved valley (E against a slow power) a straight step climbs the wall. A second
-        # step from there leads back to the floor, further along.
-        lost = np.flatnonzero(~good & np.isfinite(new[0]))
-        if len(lost):
-            again = part.take(lost)
-            back = trial[lost] + _damped_step(new[1][lost], new[2][lost], damping[live][lost])
-            back = np.clip(back, again.low, again.high)
-            second = _derivatives(again, back)
-            saved, second_norm = _better(
-                again, back, second[0], second[1], value[live][lost], norm[live][lost]
-            )
-            at = lost[saved]
-            good[at], trial[at], new_norm[at] = True, back[saved], second_norm[saved]
-            for old, found in zip(new, second):
-                old[at] = found[saved]
-        faithful = value[live] - new[0] >= 0.25 * promised
-        taken = live[good]
-        theta[taken], norm[taken] = trial[good], new_norm[good]
-        for old, found in zip((value, gradient, hessian), new):
-            old[taken] = found[good]
-        factor = np.where(good, np.where(faithful, 0.1, 1.0), 8.0)
-        damping[live] = np.clip(damping[live] * factor, 1e-14, None)
-    return Solution(theta, value, norm)
-
-
-def _derivatives(problem: Problem, theta: np.ndarray):
-    """Value, and gradient and Hessian over the coordinates that are free to move.
-
-    Where the law has no value there (an overflow, a negative prediction) the value is infinite.
-    """
-    with np.errstate(all="ignore"):
-        value, gradient, hessian = problem.derivatives(theta)
-    finite = np.isfinite(value) & np.isfinite(gradient).all(-1) & np.isfinite(hessian).all((-1, -2))
-    held = (theta <= problem.low) & (gradient > 0) | (theta >= problem.high) & (gradient < 0)
-    held |= ~finite[:, None]
-    either = held[:, :, None] | held[:, None, :]
-    return (np.where(finite, value, np.inf), np.where(held, 0.0, gradient),
-            np.where(either, 0.0, hessian))
-
-
-def _better(problem, theta, value, gradient, old_value, old_norm):
-    """Which points improve on the old ones, and their scale-free gradient norms."""
-    scale = problem.gradient_scale(theta)
-    norm = np.abs(gradient).max(axis=-1) / scale
-    change = value - old_value
-    rounding = 2e-15 * scale  # a residual is known to about 1e-15, its pull is at most scale
-    good = (change < -rounding) | ((change <= rounding) & (norm < old_norm))
-    return good & np.isfinite(value), norm
-
-
-def _damped_step(gradient: np.ndarray, hessian: np.ndarray, damping: np.ndarray) -> np.ndarray:
-    curvature, axes = np.linalg.eigh(hessian)
-    largest = np.abs(curvature).max(axis=-1, keepdims=True) + 1e-300
-    size = np.abs(curvature) + damping[:, None] * largest
-    along = np.einsum("rjk,rj->rk", axes, gradient) / size
-    step = -np.einsum("rjk,rk->rj", axes, along)
-    longest = np.abs(step).max(axis=-1, keepdims=True)
-    return step * np.minimum(1.0, _LONGEST_STEP / np.maximum(longest, 1e-300))
