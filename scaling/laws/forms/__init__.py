@@ -1,5 +1,7 @@
 """The library of laws: `FORMS`, by name. To add one: a `Form` in a file here, and its line below."""
 
+from scaling.config import did_you_mean
+from scaling.errors import UserError
 from scaling.laws.forms.broken import BROKEN
 from scaling.laws.forms.chinchilla import CHINCHILLA, CHINCHILLA_GAMMA, CHINCHILLA_SHARED
 from scaling.laws.forms.data_constrained import DATA_CONSTRAINED
@@ -13,13 +15,21 @@ from scaling.laws.forms.hyperparameters import (
     STEP_BATCH,
     STEP_LEARNING_RATE,
 )
+from scaling.laws.forms.interaction import FARSEER, KAPLAN_JOINT
+from scaling.laws.forms.overtraining import OVERTRAINING
 from scaling.laws.forms.power import HESTNESS, KAPLAN
+from scaling.laws.forms.precision import PRECISION, PRECISION_WEIGHTS, QUANTIZATION
+from scaling.laws.forms.schedule import ANNEALING
 from scaling.laws.forms.shape import WIDTH_DEPTH, WIDTH_DEPTH_PARAMS
+from scaling.laws.forms.task_error import EXPONENTIAL, SIGMOID
 
 _ALL: tuple[Form, ...] = (
     CHINCHILLA,
     CHINCHILLA_SHARED,
     CHINCHILLA_GAMMA,
+    KAPLAN_JOINT,
+    FARSEER,
+    OVERTRAINING,
     *KAPLAN,
     *HESTNESS,
     DATA_CONSTRAINED,
@@ -29,6 +39,12 @@ _ALL: tuple[Form, ...] = (
     ROUTED,
     MOE_SPARSITY,
     MOE_JOINT,
+    PRECISION_WEIGHTS,
+    PRECISION,
+    QUANTIZATION,
+    EXPONENTIAL,
+    SIGMOID,
+    ANNEALING,
     STEP_LEARNING_RATE,
     STEP_BATCH,
     DEEPSEEK_LEARNING_RATE,
@@ -38,3 +54,22 @@ _ALL: tuple[Form, ...] = (
 )
 
 FORMS: dict[str, Form] = {form.name: form for form in _ALL}
+
+
+def form_named(name: str) -> Form:
+    """A law of the library; raises `UserError` with the nearest name for one that it does not have."""
+    if name not in FORMS:
+        raise UserError(f"no law {name!r}{did_you_mean(name, FORMS)}")
+    return FORMS[name]
+
+
+def describe(form: Form) -> dict:
+    """What a list of laws shows: name, formula, target, columns, parameters, source, as plain data."""
+    return {
+        "law": form.name,
+        "target": form.target,
+        "formula": form.formula,
+        "columns": list(form.columns),
+        "parameters": list(form.names),
+        "source": form.source,
+    }

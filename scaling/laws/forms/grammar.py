@@ -125,10 +125,11 @@ class Form:
     @property
     def allocation(self) -> Callable | None:
         """(theta (..., p), flops, FlopsRelation) -> compute-optimal (n_params, n_tokens): in closed form
-        or by search; None for a law that is not one of N and D alone."""
+        or by search; None for a law that is not one of the loss by N and D alone."""
         from scaling.laws.allocation import allocate
 
-        of_both = {"n_params", "n_tokens"} <= set(self.columns) <= {"n_params", "n_tokens", "flops"}
+        both = {"n_params", "n_tokens"}
+        of_both = self.target == "loss" and both <= set(self.columns) <= {*both, "flops"}
         return functools.partial(allocate, self) if of_both else None
 
     def fix(self, **values: float) -> "Form":
