@@ -87,7 +87,8 @@ def _compare(args) -> int:
     if args.compete:
         from scaling.laws.compete import compete
 
-        answer = compete(runs_to_fit(args), **settings(args))
+        chosen = {k: v for k, v in settings(args).items() if k != "method"}
+        answer = compete(runs_to_fit(args), **chosen)
     else:
         from scaling.laws.multiverse import multiverse
 

@@ -13,6 +13,7 @@ from scaling.laws.fits import of_one
 from scaling.laws.fitting.objectives import NAMES as OBJECTIVES
 from scaling.laws.law_file import read_law
 from scaling.laws.selection import select
+from scaling.laws.uncertainty.resampling import DEFAULT, METHODS
 from scaling.results import read_records, runs_table
 from scaling.results.record import PARAMETER_CONVENTIONS
 
@@ -23,6 +24,8 @@ def add_run_arguments(parser, optional: bool = False) -> None:
     parser.add_argument("runs", nargs="?" if optional else None,
                         help="folder of a sweep, a CSV of runs, or a law file (.json)")
     parser.add_argument("--bootstrap", type=int, metavar="K", help="replicates (default: 1000)")
+    parser.add_argument("--method", choices=METHODS, metavar="NAME",
+                        help=f"of the bootstrap: {', '.join(METHODS)} (default: {DEFAULT})")
     parser.add_argument("--level", type=float, help="of intervals (default: 0.9)")
     parser.add_argument("--seed", type=int, help="of the bootstrap (default: 0)")
     parser.add_argument("--delta", type=float,
@@ -59,7 +62,7 @@ def fit_one(args) -> LawFit | IsoflopFit:
         raise UserError(f"no law {args.law!r}{did_you_mean(args.law, LAWS)}")
     chosen = settings(args)
     if form is None:
-        for name in ("delta", "objective"):
+        for name in ("delta", "objective", "method"):
             if getattr(args, name) is not None:
                 raise UserError(f"--{name}: approach {args.law} minimises no objective of its own; it is"
                                 " for laws of the loss")
@@ -71,13 +74,14 @@ def settings(args) -> dict:
     """Options of `fit` and `fit_all`; the form's own objective where none is given."""
     given = {name: getattr(args, name) for name in _DEFAULTS}
     chosen = {name: _DEFAULTS[name] if value is None else value for name, value in given.items()}
-    if args.objective:
-        chosen["objective"] = args.objective
+    for name in ("objective", "method"):
+        if getattr(args, name):
+            chosen[name] = getattr(args, name)
     return chosen
 
 
 def _law_from_file(args) -> LawFit | LawFits:
-    named = {"params_convention", "objective", "where", "drop", *_DEFAULTS}
+    named = {"params_convention", "objective", "method", "where", "drop", *_DEFAULTS}
     for name in sorted(named):
         if getattr(args, name) is not None:
             raise UserError(f"--{name.replace('_', '-')}: a law file says itself how it was fitted;"

@@ -58,7 +58,8 @@ def compete(
 ) -> Competition:
     """Every law of `laws` that predicts the loss from columns these runs have.
 
-    An entrant must stand every fold that another stands: none gains by refusing the hard ones. Raises `UserError` if no law has a hold-out.
+    An entrant must stand every fold that another stands: none gains by refusing the hard ones.
+    Raises `UserError` if no law has a hold-out.
     """
     found, refused = {}, {}
     for name in laws:

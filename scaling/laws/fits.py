@@ -117,12 +117,14 @@ def fit_all(
     delta: float = 1e-3,
     objective: str = "huber_log",
     seed_noise: float | None = None,
+    method: str | None = None,
 ) -> LawFits:
     """Approaches 1, 2 and 3 with intervals at `level` and rolling hold-outs.
 
     seed_noise: run-to-run standard deviation of the loss in nats, a floor for the noise that the
     fits see; None takes it from runs that repeat one (N, D), if there are any. delta: of the
-    Huber loss in approach 3. Raises `UserError` if neither approach can be fitted.
+    Huber loss in approach 3; method: of its bootstrap. Raises `UserError` if no approach can be
+    fitted.
     """
     if not 0 < level < 1:
         raise UserError(f"level = {level!r}: expected a number between 0 and 1")
@@ -149,7 +151,7 @@ def fit_all(
     except UserError as problem:
         problems.append(str(problem))
     try:
-        chinchilla = fit_law(CHINCHILLA, table, delta=delta, objective=objective, **shared)
+        chinchilla = fit_law(CHINCHILLA, table, delta=delta, objective=objective, method=method, **shared)
         holdouts["chinchilla"] = chinchilla.holdout
     except UserError as problem:
         problems.append(str(problem))

@@ -14,7 +14,8 @@ from scaling.laws.holdout import Holdout, rolling
 from scaling.laws.holdout import Prediction as HeldOut
 from scaling.laws.prediction import Prediction, new_run, noise_at, predicted
 from scaling.laws.runs import RunSet
-from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, clusters, interval
+from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, interval
+from scaling.laws.uncertainty.resampling import DEFAULT, resample
 
 HOLDOUT_REPLICATES = 100
 _HOLDOUT_STARTS = 32
@@ -188,12 +189,14 @@ def fit_law(
     starts: int = STARTS,
     seed_noise: float = 0.0,
     holdout: bool = True,
+    method: str | None = None,
 ) -> LawFit:
     """Fits a form; intervals by a bootstrap over runs (rows of one run stay together).
 
     objective: see `fitting.objectives`; the form's own by default. delta: of the Huber objectives.
-    seed_noise: a floor for run-to-run noise, as standard deviation of the log. Raises `FitError` if
-    the runs do not determine the law, `UserError` if a column is missing.
+    seed_noise: a floor for run-to-run noise, as standard deviation of the log. method: of the
+    bootstrap, see `uncertainty.resampling`; by default the one whose coverage is closest to nominal.
+    Raises `FitError` if the runs do not determine the law, `UserError` if a column is missing.
     """
     point = fit_form(
         form, columns_of(form, runs), runs.loss, delta, starts, seed,
@@ -203,16 +206,17 @@ def fit_law(
     if point.degrees_of_freedom < 1:
         raise FitError(f"{form.name}: {len(runs)} points for {len(form.names)} parameters leave no"
                        " noise to see")
-    weights = case_weights(clusters(runs.run_ids), bootstrap, seed)
-    theta, good = point.refit(np.log(runs.loss)[None], weights)
-    record = Bootstrap.of(form.name, "cases by run", good, seed)
+    if method is None:
+        method = DEFAULT if point.loss.over == 1.0 else "cases"
+    resamples = resample(point, clusters(runs.run_ids), method, bootstrap, seed, seed_noise)
+    record = resamples.record(form.name)
     has_flops = runs.flops is not None and runs.n_params is not None and runs.n_tokens is not None
     folds = None
     if holdout and runs.flops is not None:
         folds = law_holdout(form, runs, level, seed, delta, objective, seed_noise)
     return LawFit(
         point=point,
-        draws=theta[good],
+        draws=resamples.draws,
         bootstrap=record,
         level=level,
         seed=seed,

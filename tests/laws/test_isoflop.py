@@ -135,7 +135,7 @@ def test_digitised_compute_is_grouped_by_tolerance():
     runs["n_tokens"] = runs.train_flops / 6 / runs.n_params
     alone = fit_isoflop(runs, bootstrap=20)
     assert any("no gaps in compute" in p for p in alone.problems)
-    assert len(alone.budgets) >= 3 and max(len(b.rows) for b in alone.budgets) < len(runs) / 3
+    assert len(alone.budgets) >= 2 and max(len(b.rows) for b in alone.budgets) < len(runs) / 3
     law = fit_isoflop(runs, bootstrap=20, tolerance=0.03)
     assert [b.flops for b in law.budgets] == pytest.approx([1e12, 2e12, 4e12, 8e12], rel=0.01)
     assert any("fewer than 3 others" in p for p in law.problems)
