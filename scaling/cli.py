@@ -17,13 +17,14 @@ COMMANDS = {
     "fit": ("fit", "fit scaling laws to a sweep or to a CSV of runs"),
     "forecast": ("forecast", "foretell a bigger run, and seal the forecast"),
     "verify": ("verify", "score a sealed forecast against the run it foretold"),
+    "design": ("design", "where the next runs are worth most"),
     "report": ("report", "one self-contained page of results"),
     "explain": ("explain", "each value of a config and where it came from"),
     "doctor": ("doctor", "devices, versions, what works here"),
     "worker": ("worker", argparse.SUPPRESS),
     "calibrate": ("calibrate", argparse.SUPPRESS),
 }
-LAW_COMMANDS = ("fit", "forecast", "verify", "report")
+LAW_COMMANDS = ("fit", "forecast", "verify", "design", "report")
 
 
 def main(argv: list[str] | None = None) -> int:

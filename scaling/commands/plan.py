@@ -14,6 +14,7 @@ from scaling.commands.tables import table
 from scaling.data import PreparedData, prepare
 from scaling.errors import UserError
 from scaling.gin_config import load_study, to_gin
+from scaling.laws.design import NOISE, Expectation, expect
 from scaling.results.record import PARAMETER_CONVENTIONS
 from scaling.sweeps.calibration import expected_seconds
 from scaling.sweeps.folder import PLAN_FILE, write_plan
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="for the expected wall time (default: cores)")
     parser.add_argument("--no-calibration", action="store_true",
                         help="do not time this machine; no expected times")
+    parser.add_argument("--noise", type=float, metavar="S",
+                        help="run-to-run standard deviation of the log loss, for the expected intervals"
+                        f" (default: {NOISE})")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
@@ -37,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     check_workers(args.workers)
     make_plan(
         args.study, args.binding, pathlib.Path(args.out), n_workers=args.workers,
-        calibrate=not args.no_calibration, as_json=args.json,
+        calibrate=not args.no_calibration, as_json=args.json, noise=args.noise,
     )
     return 0
 
@@ -49,9 +53,11 @@ def check_workers(n_workers: int) -> None:
 
 def make_plan(
     study_file: str, bindings: Sequence[str], root: pathlib.Path, *, n_workers: int,
-    calibrate: bool = True, as_json: bool = False,
+    calibrate: bool = True, as_json: bool = False, noise: float | None = None,
 ) -> None:
     """Plans, prices, freezes in `root`, and shows it."""
+    if noise is not None and not 0 < noise < 1:
+        raise UserError(f"--noise {noise:g}: expected a standard deviation of log loss, between 0 and 1")
     console = Console(stderr=True)
     study = load_study(study_file, bindings).config
     data = prepare(study.base.data, log=console.print)
@@ -65,14 +71,19 @@ def make_plan(
     if planned_before:
         known = {entry["run_id"]: entry["expected_seconds"] for entry in read_entries(root)}
         runs = [dataclasses.replace(r, expected_seconds=known[r.experiment.run_id]) for r in runs]
+    columns = zip(*((r.n_body_and_head, r.experiment.n_tokens,
+                     r.train_flops[study.plan.flops_convention]) for r in runs))
+    expectation = expect(*columns, noise=noise or NOISE)
     if as_json:
-        print(json.dumps({"study": study.to_json(), "runs": [r.to_json() for r in runs]}))
+        print(json.dumps({"study": study.to_json(), "runs": [r.to_json() for r in runs],
+                          "expected": expectation.to_json()}))
     else:
-        _show(study, runs, data, root, n_workers)
+        _show(study, runs, data, root, n_workers, expectation)
 
 
 def _show(
-    study: Study, runs: Sequence[PlannedRun], data: PreparedData, root: pathlib.Path, n_workers: int
+    study: Study, runs: Sequence[PlannedRun], data: PreparedData, root: pathlib.Path, n_workers: int,
+    expectation: Expectation,
 ) -> None:
     console = results_console()
     shown = table(
@@ -96,4 +107,6 @@ def _show(
     times = [run.expected_seconds for run in runs if run.expected_seconds is not None]
     wall = f", about {format_duration(sum(times) / n_workers)} on {n_workers} workers" if times else ""
     console.print(f"total {total:.3e} FLOPs{wall}")
+    for line in expectation.in_words():
+        console.print(line)
     console.print(f"next: scaling sweep {root}")

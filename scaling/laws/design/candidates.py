@@ -42,6 +42,7 @@ class Candidates:
         20 from the smallest run's to the largest that max_flops trains. FLOPs: from the cheapest run's
         to max_flops, at halves and thirds of it, halved again and again, so that they add up to it.
         """
+        check_law(law)
         runs, relation = law.runs, law.relation
         ratio = runs.n_tokens / runs.n_params
         low, high = tokens_per_param or (float(v) for v in np.quantile(ratio, [_TRIM, 1 - _TRIM]))
@@ -65,6 +66,13 @@ class Candidates:
             raise UserError(f"no candidate of up to {max_flops:.3g} FLOPs has {low:.3g} to {high:.3g}"
                             " tokens per parameter with these sizes")
         return cls(n[kept], d[kept], relation.flops(n, d)[kept])
+
+
+def check_law(law: LawFit) -> None:
+    """Raises `UserError` for a law that is not one of N and D alone."""
+    if not law.allocates:
+        raise UserError(f"{law.law}: runs are designed for a law of n_params and n_tokens, its columns are"
+                        f" {', '.join(law.form.columns)}")
 
 
 def levels(low: float, high: float) -> np.ndarray:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.laws.design.candidates import Candidates
+from scaling.laws.design.candidates import Candidates, check_law
 from scaling.laws.design.information import covariance_root, row_weights, sensitivities
 from scaling.laws.design.selection import Choice
 from scaling.laws.design.targets import Target, target
@@ -79,8 +79,7 @@ def propose(
     candidate may be proposed twice. Deterministic. Raises `UserError` for a law that is not one of
     N and D, for one that fixes the goal, and for a goal, budget or count that cannot be.
     """
-    if not law.allocates:
-        raise UserError(f"{law.law}: runs are proposed for a law of n_params and n_tokens")
+    check_law(law)
     if not (np.isfinite(budget) and budget > 0):
         raise UserError(f"budget {budget!r}: expected FLOPs above 0")
     if not 1 <= runs <= MOST_RUNS:
