@@ -251,7 +251,16 @@ def test_checkpoints_of_one_run_count_as_one_run(law):
     thrice = dataclasses.replace(law, runs=law.runs.take(np.repeat(np.arange(len(law.runs)), 3)))
     once = propose(law, "alpha", 1e13, 3, draws=0)
     assert propose(thrice, "alpha", 1e13, 3, draws=0).narrowing == pytest.approx(once.narrowing)
-    assert (row_weights(("a", "b", "a", "a")) == [1 / 3, 1, 1 / 3, 1 / 3]).all()
+
+
+def test_rows_count_by_run_weight_and_standard_error(law):
+    runs = dataclasses.replace(law.runs.take(np.arange(4)), run_ids=("a", "b", "a", "a"))
+    np.testing.assert_allclose(row_weights(runs), [1 / 3, 1, 1 / 3, 1 / 3])
+    weighted = dataclasses.replace(runs, weight=np.array([3.0, 1, 1, 3]))
+    np.testing.assert_allclose(row_weights(weighted), [1 / 2, 1 / 2, 1 / 6, 1 / 2])
+    relative = np.array([1.0, 2, 1, 2])  # half the error, four times the worth
+    measured = dataclasses.replace(runs, standard_error=0.001 * relative * runs.loss)
+    np.testing.assert_allclose(row_weights(measured), [2 / 3, 1 / 2, 2 / 3, 1 / 6])
 
 
 def test_candidates_are_whole_and_stay_where_runs_were(law):

@@ -12,6 +12,7 @@ from scipy.special import ndtr, stdtrit
 
 from scaling.errors import UserError
 from scaling.laws.forms.grammar import Form, SumOfPowers
+from scaling.laws.runs import RunSet
 
 # Natural coordinates are logs, and exponents that multiply logs of up to 40: at this step the five-point
 # rule is exact to seven digits, and an optimum found by search to 1e-7 still gives three.
@@ -60,10 +61,20 @@ def covariance_root(rows: np.ndarray, weights: np.ndarray | None = None) -> np.n
     return root
 
 
-def row_weights(run_ids: tuple[str, ...]) -> np.ndarray:
-    """One over the rows of each row's run, (rows,): checkpoints of a run count as one run together."""
-    _, run, rows = np.unique(np.array(run_ids), return_inverse=True, return_counts=True)
-    return 1.0 / rows[run]
+def row_weights(runs: RunSet) -> np.ndarray:
+    """What each row is worth beside a new run, (rows,), from 1 for a run of one row.
+
+    Checkpoints of a run count as one run together; a fit's weights, and the inverse squares of relative
+    standard errors, count by how they stand to their mean (so that a new run is a typical one).
+    """
+    _, run, rows = np.unique(np.array(runs.run_ids), return_inverse=True, return_counts=True)
+    weights = 1.0 / rows[run]
+    if runs.weight is not None:
+        weights = weights * runs.weight / runs.weight.mean()
+    if runs.standard_error is not None:
+        log_error = np.log(runs.standard_error / runs.loss)
+        weights = weights * np.exp(2 * (log_error.mean() - log_error))
+    return weights
 
 
 def estimator_noise(deviation: float, delta: float) -> float:

@@ -134,7 +134,7 @@ def _whitened(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The target's gradient (p,) and the candidates (candidates, p) where the runs' information is 1."""
     rows = sensitivities(law.form, theta, columns_of(law.form, law.runs))
-    root = covariance_root(rows, row_weights(law.runs.run_ids))
+    root = covariance_root(rows, row_weights(law.runs))
     return wanted.gradient(theta) @ root, sensitivities(law.form, theta, candidates.columns) @ root
 
 
