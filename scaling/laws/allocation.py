@@ -93,8 +93,9 @@ def search(
 ):
     """`allocate` by golden section over log N at constant C, all draws at once.
 
-    N and D are between 1 and what C buys. nan where the best N is an end of that range: the law then
-    has no compute optimum. Exact to about 1e-7 in log N, where rounding hides the valley's floor.
+    N and D are between 1 and what C buys. Of several valleys the lowest counts; that an end of the range
+    may be lower still does not (some laws fall again, without sense, at one token). nan for a law without
+    a valley. Exact to about 1e-7 in log N, where rounding hides the valley's floor.
     """
     known = {size, "n_tokens", "flops", *held}
     missing = [name for name in form.columns if name not in known]
@@ -113,13 +114,13 @@ def search(
     largest = np.log(flops / relation.k) / relation.p
     grid = np.linspace(0.0, largest, max(3, int(largest / _GRID) + 2))
     first = np.where(np.isfinite(seen := log_value(grid)), seen, np.inf)
-    at = np.argmin(first, axis=1)
-    inside = (at > 0) & (at < len(grid) - 1)
-    low, high = (grid[np.clip(at + step, 0, len(grid) - 1)][:, None] for step in (-1, 1))
+    valley = (first[:, 1:-1] < first[:, :-2]) & (first[:, 1:-1] <= first[:, 2:])
+    at = np.argmin(np.where(valley, first[:, 1:-1], np.inf), axis=1)
+    low, high = grid[at][:, None], grid[at + 2][:, None]
     for _ in range(44):
         width = _GOLDEN * (high - low)
         left, right = high - width, low + width
         falls = log_value(left) > log_value(right)
         low, high = np.where(falls, left, low), np.where(falls, high, right)
-    n = np.where(inside, np.exp((low + high)[:, 0] / 2), np.nan).reshape(theta.shape[:-1])
+    n = np.where(valley.any(axis=1), np.exp((low + high)[:, 0] / 2), np.nan).reshape(theta.shape[:-1])
     return n, relation.n_tokens(n, flops)

@@ -1,4 +1,4 @@
-"""For every law of the library: parameters as its paper has them, and a sweep that could have been run."""
+"""For every law of the library: parameters like its paper's, and a sweep that could have been run."""
 
 import numpy as np
 import pytest
@@ -62,8 +62,8 @@ def _examples():
                           "beta": 0.3954, "lambda": -0.1666, "delta": 0.1603, "gamma": 0.1595},
                          _grid(n_total=np.geomspace(2e8, 2e10, 5), n_tokens=np.geomspace(5e9, 5e11, 4),
                                active_fraction=[0.02, 0.05, 0.1, 0.25, 1.0])),
-        "moe_joint": (dict(c=1.36, a=35.91, b=35.98, alpha=-0.1889, beta=-0.1775, delta=0.2285,
-                           gamma=-0.0098, omega=-0.5529, zeta=0.0259, E_start=2.0732, E_max=290.45),
+        "moe_joint": (dict(c=1.36, a=35.91, b=35.98, alpha=-0.1889, beta=-0.1775, delta=-0.5529,
+                           gamma=0.0259, omega=0.2285, zeta=-0.0098, E_start=2.0732, E_max=290.45),
                       _grid(n_active=np.geomspace(3e7, 3e9, 4), n_tokens=np.geomspace(2e9, 2e11, 4),
                             num_experts=[1, 2, 4, 8, 16, 32])),
         "precision_weights": ({**precision, "gamma_w": 2.67},
