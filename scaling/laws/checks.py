@@ -13,6 +13,7 @@ _SAME = (
     ("unique_tokens", "n_unique_tokens"), ("num_experts", "n_experts"), ("width", "d_model"),
     ("depth", "n_layers"), ("lr", "learning_rate"),
 )
+_FROM_ZERO = ("lr_annealing",)  # columns whose 0 is an ordinary value: no annealing yet
 _MOST_LISTED = 20
 _FEW_PARAMS = 1000.0  # a model of fewer parameters than this was meant in millions or billions
 _HIGH_LOSS = 20.0  # nats per token: more than a uniform guess over e^20 = 5e8 tokens
@@ -41,18 +42,25 @@ def positive(values: np.ndarray) -> np.ndarray:
     return np.isfinite(values) & (values > 0)
 
 
+def in_range(name: str, values: np.ndarray) -> np.ndarray:
+    """Which are finite and what the column may hold: above 0, or for a few of them 0 too."""
+    return np.isfinite(values) & (values >= 0) if name in _FROM_ZERO else positive(values)
+
+
 def checked(
-    column: pd.Series, rows: np.ndarray, where: str, valid=positive, expected: str = "a positive number"
+    column: pd.Series, rows: np.ndarray, where: str, valid=None, expected: str = "a positive number"
 ) -> np.ndarray:
     """The column's numbers, (rows,) float64. rows: the 1-based number of each, for the error.
 
-    Raises `UserError` naming the first row that is no number or not `valid`.
+    Raises `UserError` naming the first row that is no number or not `valid` (by default `in_range`).
     """
     if pd.api.types.is_bool_dtype(column.dtype):
         raise UserError(f"{where}: column {column.name} is of True and False; expected {expected}"
                         " in each row")
     values = numbers(column)
-    bad = ~valid(values)
+    if valid is None and column.name in _FROM_ZERO:
+        expected = "a number of at least 0"
+    bad = ~(in_range(column.name, values) if valid is None else valid(values))
     if not bad.any():
         return values
     first = int(np.flatnonzero(bad)[0])

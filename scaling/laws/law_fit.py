@@ -8,6 +8,7 @@ import numpy as np
 from scaling.errors import UserError
 from scaling.laws.allocation import FlopsRelation
 from scaling.laws.approaches.parabola import fit_parabola
+from scaling.laws.checks import in_range
 from scaling.laws.fitting.point_fit import STARTS, FitError, PointFit, fit_form
 from scaling.laws.forms.grammar import Form
 from scaling.laws.holdout import Holdout, rolling
@@ -92,7 +93,7 @@ class LawFit:
         """The law at given columns, with intervals; beyond the runs' compute with the model error that
         the rolling hold-out shows. Raises `UserError` if a column of the law is missing."""
         for name, value in at.items():
-            if not np.isfinite(value) or value <= 0:
+            if not in_range(name, value):
                 raise UserError(f"{name} = {value:g}: expected a positive number")
         value, draws = self.log_value(at)
         noise = noise_at(value, self.noise, self.runs.loss)

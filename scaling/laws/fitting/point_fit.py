@@ -10,12 +10,13 @@ from scaling.laws.fitting.objectives import Objective
 from scaling.laws.fitting.objectives import objective as objective_by_name
 from scaling.laws.fitting.problem import Problem
 from scaling.laws.fitting.receipt import Receipt, receipt
-from scaling.laws.fitting.solver import TOLERANCE, refine, solve
+from scaling.laws.fitting.solver import TOLERANCE, Solution, refine, solve
 from scaling.laws.fitting.traced import Traced
 from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import Form, SumOfPowers
 
 STARTS = 64
+_STRAIGHT = 1e-3  # first delta of starts that go straight to a smaller one, in units of the residuals
 
 
 class FitError(UserError):
@@ -113,7 +114,7 @@ def fit_form(
     if len(loss) < len(form.names):
         raise FitError(f"{form.name}: {len(loss)} points for {len(form.names)} parameters")
     for name in form.columns:
-        if len(np.unique(columns[name])) < 2:
+        if name not in form.steady and len(np.unique(columns[name])) < 2:
             raise FitError(f"{form.name}: all runs have the same {name}, so its part is free")
     goal = objective_by_name(objective, delta)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -132,7 +133,14 @@ def fit_form(
     )
     kind, given = (LogSumExp, logs) if isinstance(form, SumOfPowers) else (Traced, columns)
     problem = kind.of(form, given, centring, **shared)
-    solution = solve(problem, _starts(form, target, centring, starts, seed))
+    begin = _starts(form, target, centring, starts, seed)
+    solution = solve(problem, begin)
+    if kind is Traced and np.isfinite(goal.delta):
+        # Continuation leads every start to the one minimum below that of the wide objective. A law that
+        # is no sum of powers can have a lower one (Muennighoff et al.'s has, on their runs).
+        straight = solve(problem, begin, max(goal.delta / goal.typical(problem.log_target), _STRAIGHT))
+        solution = Solution(*(np.concatenate([getattr(s, f) for s in (solution, straight)])
+                              for f in ("theta", "value", "gradient")))
     best = int(np.argmin(solution.value))
     if not solution.converged[best]:
         raise FitError(

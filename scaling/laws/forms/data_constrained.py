@@ -35,4 +35,5 @@ DATA_CONSTRAINED = SmoothForm(
     ),
     inputs=("n_params", "n_tokens", "unique_tokens"),
     value=_loss,
+    steady=("unique_tokens",),
 )

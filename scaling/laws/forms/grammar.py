@@ -84,10 +84,10 @@ def real(name: str, start=(-1.0, 1.0), low: float = -np.inf, high: float = np.in
 class Form:
     """A law as data. source: the paper. formula: as a reader writes it. target: column it predicts.
 
-    fixed: parameters held, (name, value) pairs, in their own units.
-
     closed_form: for laws of N and D, the compute-optimal (N, D) if a formula gives it: (parameters by
-    name, flops, FlopsRelation) -> (n_params, n_tokens). objective: what its paper minimises.
+    name, flops, FlopsRelation) -> (n_params, n_tokens). objective: what its fits minimise unless told.
+    steady: columns that may be the same in all runs and still leave every parameter its effect.
+    fixed: parameters held, (name, value) pairs, in their own units.
     """
 
     name: str
@@ -96,6 +96,7 @@ class Form:
     target: str = "loss"
     closed_form: Callable | None = None
     objective: str = "huber_log"
+    steady: tuple[str, ...] = ()
     fixed: tuple[tuple[str, float], ...] = ()
 
     @property
