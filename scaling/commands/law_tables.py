@@ -77,8 +77,10 @@ def show_forms(forms: Iterable[Form], approaches: Iterable[str], out: Console) -
 
 def _parameters(law: LawFit, out: Console) -> None:
     told = law.identifiability
-    shown = table(f"{law.form.target} = {law.form.formula}", ">value", f">{law.level:.0%} interval",
-                  "identified")
+    formula = law.form.formula
+    out.print(formula if "=" in formula.partition(",")[0] else f"{law.form.target} = {formula}",
+              soft_wrap=True, markup=False)
+    shown = table("parameter", ">value", f">{law.level:.0%} interval", "identified")
     for name, value in law.params.items():
         shown.add_row(name, f"{value:.5g}", _interval(law.intervals[name]), told.get(name, ""))
     out.print(shown)
@@ -164,12 +166,23 @@ def _footnotes(dropped, notes, out: Console) -> None:
         reasons.setdefault(row["reason"], []).append(
             str(row["row"]) if unnamed else f"{row['row']} ({row['run_id']})")
     for reason, rows in reasons.items():
-        out.print(f"dropped row{'s' * (len(rows) > 1)} {', '.join(rows)}: {reason}")
+        out.print(f"dropped row{'s' * (len(rows) > 1)} {_spans(rows)}: {reason}", soft_wrap=True)
     few = [n for n in notes if n.endswith(_TOO_FEW)]
     for note in dict.fromkeys(n for n in notes if n not in few or len(few) == 1):
-        out.print(f"note: {note}")
+        out.print(f"note: {note}", soft_wrap=True)
     if len(few) > 1:
         out.print(f"note: {len(few)} budgets have fewer than 3 sizes{_TOO_FEW}")
+
+
+def _spans(rows: list[str]) -> str:
+    """1, 2, 3, 7 as 1-3, 7; rows with names stay as they are."""
+    spans: list[list[str]] = []
+    for row in rows:
+        if spans and row.isdigit() and spans[-1][-1].isdigit() and int(row) == int(spans[-1][-1]) + 1:
+            spans[-1].append(row)
+        else:
+            spans.append([row])
+    return ", ".join(f"{s[0]}-{s[-1]}" if len(s) > 2 else ", ".join(s) for s in spans)
 
 
 def _interval(pair) -> str:

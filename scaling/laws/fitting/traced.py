@@ -11,6 +11,7 @@ from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import SmoothForm
 
 _BATCH = 32  # problems a call: one compilation serves every number of problems
+_LEAST_POINTS = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,31 +29,42 @@ class Traced(Problem):
     def log_value(self, theta: np.ndarray) -> np.ndarray:
         return self.form.log_value(self.centring.to_natural(theta), self.columns)
 
-    def _given(self) -> tuple:
-        centring = (self.centring.matrix, self.centring.offset)
+    @property
+    def _filled(self) -> np.ndarray:
+        """Rows of the points, filled up to a size that many data sets share (a power of two): it is
+        compiled for once. The added ones repeat the first point, and count nothing."""
+        n = self.log_target.shape[-1]
+        return np.arange(max(_LEAST_POINTS, 1 << (n - 1).bit_length())) % n
+
+    def _given(self, at: np.ndarray) -> tuple:
         scale = np.broadcast_to(np.asarray(self.scale, float), self.log_target.shape[-1:])
-        return centring, self.columns, scale
+        columns = {name: np.asarray(values, float)[at] for name, values in self.columns.items()}
+        return (self.centring.matrix, self.centring.offset), columns, scale[at]
 
     def jacobian(self, theta: np.ndarray) -> np.ndarray:
         import jax
 
         with jax.enable_x64(True):
-            return np.asarray(_compiled_jacobian(self.form)(theta, *self._given()[:2]))
+            given = self._given(self._filled)[:2]
+            n = self.log_target.shape[-1]
+            return np.asarray(_compiled_jacobian(self.form)(theta, *given))[:n]
 
     def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         import jax
 
-        n, shape = len(theta), (len(theta), self.log_target.shape[-1])
-        target = np.broadcast_to(self.log_target, shape)
-        weights = np.broadcast_to(self.weights, shape)
+        n, points = len(theta), self.log_target.shape[-1]
+        at = self._filled
+        target = np.broadcast_to(self.log_target, (n, points))
+        weights = np.broadcast_to(self.weights, (n, points))
         objective = dataclasses.replace(self.objective, delta=0.0)
         run = _compiled(self.form, objective)
         delta = np.float64(self.objective.delta)  # one type, one compilation: a Python float is another
+        given, counted = self._given(at), np.arange(len(at)) < points
         parts = []
         with jax.enable_x64(True):
             for begin in range(0, n, _BATCH):
-                rows = np.arange(begin, begin + _BATCH) % n  # filled up by repeating
-                out = run(theta[rows], target[rows], weights[rows], delta, *self._given())
+                rows = np.arange(begin, begin + _BATCH)[:, None] % n  # filled up by repeating
+                out = run(theta[rows[:, 0]], target[rows, at], weights[rows, at] * counted, delta, *given)
                 parts.append([np.asarray(a)[: n - begin] for a in out])
         return tuple(np.concatenate(arrays) for arrays in zip(*parts))
 
