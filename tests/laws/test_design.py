@@ -274,7 +274,7 @@ def test_candidates_are_whole_and_stay_where_runs_were(law):
 
 
 def test_levels_add_up_to_the_whole():
-    assert levels(0.1, 1.0) == pytest.approx([1, 2 / 3, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8])
+    assert levels(0.15, 1.0) == pytest.approx([1, 5 / 6, 2 / 3, 1 / 2, 5 / 12, 1 / 3, 1 / 4, 5 / 24, 1 / 6])
 
 
 @pytest.mark.parametrize("goal, message", [

@@ -39,8 +39,8 @@ class Candidates:
 
         tokens_per_param: bounds; by default those of the middle 90% of the runs. A design that trusts the
         law goes to the corners, and in the corners of real sweeps laws fit worst. sizes: N; by default
-        20 from the smallest run's to the largest that max_flops trains. FLOPs: from the cheapest run's
-        to max_flops, at halves and thirds of it, halved again and again, so that they add up to it.
+        20 from the smallest run's to the largest that max_flops trains. FLOPs: the `levels` from the
+        cheapest run's to max_flops, of which several add up to it.
         """
         check_law(law)
         runs, relation = law.runs, law.relation
@@ -76,6 +76,6 @@ def check_law(law: LawFit) -> None:
 
 
 def levels(low: float, high: float) -> np.ndarray:
-    """FLOPs of a run from low to high: high, two thirds, a half, a third, a quarter, ... of it."""
-    parts = np.array([part * 2**j for j in range(64) for part in (1, 1.5)])
+    """FLOPs of a run from low to high: high, 5/6 and 2/3 of it, and these halved again and again."""
+    parts = np.array([part * 2**j for j in range(64) for part in (1, 1.2, 1.5)])
     return high / parts[high / parts >= low * (1 - 1e-9)]
