@@ -46,11 +46,16 @@ class LogSumExp(Problem):
         return cls(design=matrix @ centring.matrix, offset=offset + matrix @ centring.offset, **shared)
 
     def _logs(self, theta: np.ndarray) -> np.ndarray:
-        return np.where(self.roots, 2 * np.log(np.maximum(np.abs(theta), TINY)), theta)
+        logs = theta.copy()
+        logs[..., self.roots] = 2 * np.log(np.maximum(np.abs(theta[..., self.roots]), TINY))
+        return logs
 
     def _inner(self, theta: np.ndarray) -> np.ndarray:
         """d log c / dt = 2 / t for a constant c = t^2; 1 for the other coordinates."""
-        return np.where(self.roots, 2 / np.where(np.abs(theta) < TINY, TINY, theta), 1.0)
+        inner = np.ones(theta.shape)
+        root = theta[..., self.roots]
+        inner[..., self.roots] = 2 / np.where(np.abs(root) < TINY, TINY, root)
+        return inner
 
     def _terms(self, theta: np.ndarray) -> np.ndarray:
         """Log of each term, (problems, points, terms)."""
@@ -69,13 +74,13 @@ class LogSumExp(Problem):
         n, k, p = self.design.shape
         design = self.design[points].transpose(1, 0, 2)
         offset = self.offset[points].T[:, None, :]
-        upper = np.triu_indices(p)
+        row, column = np.triu_indices(p)
         products = []
         for j in range(k):
             for other in range(j, k):
-                outer = design[j][:, upper[0]] * design[other][:, upper[1]]
+                outer = design[j][:, row] * design[other][:, column]
                 if other != j:
-                    outer += design[other][:, upper[0]] * design[j][:, upper[1]]
+                    outer += design[other][:, row] * design[j][:, column]
                 products.append(outer)
         basis = np.concatenate([design.transpose(0, 2, 1), offset], axis=1)
         return _Block(points, basis, np.ascontiguousarray(design), np.stack(products))
@@ -104,22 +109,23 @@ class LogSumExp(Problem):
 
     def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         count, p = theta.shape
-        logs = np.concatenate([self._logs(theta), np.ones((count, 1))], axis=1)
+        logs = np.ones((count, p + 1))
+        logs[:, :p] = self._logs(theta)
         value, gradient = np.zeros(count), np.zeros((count, p))
         upper = np.zeros((count, p * (p + 1) // 2))
         chunk = max(1, _TILE // min(len(self.design), _BLOCK))
         for begin in range(0, count, chunk):
-            rows = slice(begin, min(begin + chunk, count))
+            rows = slice(begin, begin + chunk)
             for block in self._blocks():
                 self._add_moments(block, rows, logs[rows], value[rows], gradient[rows], upper[rows])
-        where = np.empty((p, p), int)
-        where[np.triu_indices(p)] = np.arange(upper.shape[1])
-        where.T[np.triu_indices(p)] = np.arange(upper.shape[1])
         inner = self._inner(theta)
-        hessian = upper[:, where] * (inner[:, :, None] * inner[:, None, :])
-        diagonal = np.arange(p)
-        hessian[:, diagonal, diagonal] -= np.where(self.roots, gradient * inner**2 / 2, 0.0)
-        return value, gradient * inner, hessian
+        hessian = upper[:, _of_upper(p)]
+        hessian *= inner[:, :, None]
+        hessian *= inner[:, None, :]
+        gradient *= inner
+        # d log c / dt = 2 / t, and once more by t: -2 / t^2
+        np.einsum("rjj->rj", hessian)[:, self.roots] -= (gradient * inner)[:, self.roots] / 2
+        return value, gradient, hessian
 
     def _add_moments(self, block: _Block, rows: slice, logs, value, gradient, upper) -> None:
         """Adds a tile's part of the value, gradient and Hessian by the logs to the given arrays."""
@@ -150,3 +156,12 @@ class LogSumExp(Problem):
             pairs[at] += pulled[j]
             at += k - j
         upper += (pairs @ block.products).sum(axis=0)
+
+
+@functools.cache
+def _of_upper(p: int) -> np.ndarray:
+    """Where each entry of a symmetric matrix stands in its upper triangle, (p, p)."""
+    where = np.empty((p, p), int)
+    row, column = np.triu_indices(p)
+    where[row, column] = where[column, row] = np.arange(len(row))
+    return where

@@ -58,13 +58,14 @@ class Problem:
     def gradient_scale(self, value: np.ndarray) -> np.ndarray:
         """What a gradient is compared with: (delta, or the residuals' rms) x sum of weights.
 
-        value: of the objective, (problems,). A gradient divided by it does not change when losses,
-        weights or delta are rescaled, so that "at the optimum" means the same for every data set.
-        (SciPy's `ftol` does not have this property, and stops early on objectives as small as these.)
+        value: of the objective, (problems,); returns (problems or 1,). A gradient divided by it does
+        not change when losses, weights or delta are rescaled, so that "at the optimum" means the same
+        for every data set. (SciPy's `ftol` does not have this property, and stops early on objectives
+        as small as these.)
         """
         unit, total = self._units
         if np.isfinite(self.objective.delta):
-            return np.broadcast_to(self.objective.delta * total * unit, value.shape)
+            return self.objective.delta * total * unit
         with np.errstate(invalid="ignore", divide="ignore"):
             rms = np.sqrt(2 * value / total)
         return np.maximum(rms, 1e-6) * total * unit

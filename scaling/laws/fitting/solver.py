@@ -9,6 +9,7 @@ __all__ = ["TOLERANCE", "Solution", "refine", "solve"]
 
 _AIM = 1e-10  # gradient that is tried for; below TOLERANCE it has converged, only less tightly
 FIRST_DELTA = 0.3  # in units of the residuals; nearly least squares
+_FACTOR = 7.0  # from one delta to the next, at most
 _STAGE_AIM = 1e-9  # a loose stage would leave the way along a flat valley to the last, kinked objective
 _STAGE_STEPS = 200
 _SAME_VALUE, _SAME_PLACE = 1e-6, 0.1  # closer than this, two starts have met
@@ -22,8 +23,8 @@ _BATCH = 1 << 18  # problems x points in one batch of warm starts
 def solve(problem: Problem, starts: np.ndarray, first_delta: float = FIRST_DELTA) -> Solution:
     """Minimises from each row of `starts` (problems or starts of one problem, p), within the bounds.
 
-    Delta goes from `first_delta` (in units of the residuals) down to the objective's own by factors of
-    about 3, each stage starting from the last one's optima: the wide objective is nearly least squares
+    Delta goes from `first_delta` (in units of the residuals) down to the objective's own in a few
+    stages, each starting from the last one's optima: the wide objective is nearly least squares
     and leads into the right basin. With delta = inf there is one stage. Starts of one problem that have
     met are continued as one.
     """
@@ -88,7 +89,7 @@ def _continued(problem: Problem, theta: np.ndarray, first_delta: float, damping:
 def _stages(first: float, target: float) -> list[float]:
     if not np.isfinite(target) or target >= first:
         return [target]
-    n = int(np.ceil(np.log(first / target) / np.log(3.0)))
+    n = int(np.ceil(np.log(first / target) / np.log(_FACTOR)))
     return list(np.geomspace(first, target, n + 1)[:-1]) + [target]
 
 
