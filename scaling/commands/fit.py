@@ -8,6 +8,7 @@ from scaling.commands.runs import add_run_arguments, fit_from, fit_one, runs_to_
 from scaling.commands.tables import console
 from scaling.errors import UserError
 from scaling.laws import LAWS, LawFit, LawFits, Prediction
+from scaling.laws.certified import certificate_line, certify_fit
 from scaling.laws.expressions import point
 from scaling.laws.law_file import write_law
 
@@ -41,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
     predictions = [_predicted(_own(own, "--at"), text) for text in args.at]
     certificate = None
     if args.certify:
-        from scaling.laws.fitting.certificate import certify_fit
-
-        certificate = certify_fit(_own(own, "--certify").point)
+        certificate = certify_fit(_own(own, "--certify"))
     if args.out:
         if not isinstance(law, LawFit | LawFits):
             raise UserError(f"--out: approach {law.law} has no law of the loss to keep")
@@ -53,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
         plot(_own(own, "--plot"), args.plot)
     if args.json:
-        body = {**law.to_json(), "predictions": [p.to_json() for p in predictions]}
+        review = own.review() if isinstance(own, LawFit) else {}
+        body = {**law.to_json(), **review, "predictions": [p.to_json() for p in predictions]}
         if certificate is not None:
             body["certificate"] = certificate.to_json()
         print(json.dumps(body, allow_nan=False))
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         show_approach(law, out)
     if certificate is not None:
-        out.print(certificate.line())
+        out.print(certificate_line(certificate), soft_wrap=True)
     for name, file in (("law", args.out), ("plot", args.plot)):
         if file:
             out.print(f"{name} written to {file}")

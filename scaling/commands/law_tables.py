@@ -11,6 +11,7 @@ from scaling.laws.approaches.envelope import EnvelopeFit
 from scaling.laws.fits import all_laws
 from scaling.laws.forms.grammar import Form
 
+_MOST_SHOWN = 8
 _TOO_FEW = ", a parabola needs 3"
 
 
@@ -32,6 +33,8 @@ def show_all(fits: LawFits, out: Console, predictions: Sequence[Prediction] = ()
     for line in (fits.envelope.lines() if fits.envelope else []) + (bias.lines() if bias else []):
         out.print(line, soft_wrap=True)
     _predictions(predictions, out)
+    if fits.chinchilla:
+        _influence(fits.chinchilla, out)
     _footnotes(fits.runs.dropped, (*fits.problems, *fits.runs.notes,
                                    *(fits.chinchilla.notes if fits.chinchilla else ())), out)
 
@@ -48,6 +51,7 @@ def show_law(law: LawFit, out: Console, predictions: Sequence[Prediction] = ()) 
                   f" D* ~ C^{e['d_opt']:.3f} ({_interval(e['d_opt_interval'])})")
         _allocation([(law.law, law)], float(law.runs.flops.max()), out)
     _predictions(predictions, out)
+    _influence(law, out)
     _footnotes(law.runs.dropped, (*law.runs.notes, *law.notes), out)
 
 
@@ -82,7 +86,7 @@ def _parameters(law: LawFit, out: Console) -> None:
               soft_wrap=True, markup=False)
     shown = table("parameter", ">value", f">{law.level:.0%} interval", "identified")
     for name, value in law.params.items():
-        shown.add_row(name, f"{value:.5g}", _interval(law.intervals[name]), told.get(name, ""))
+        shown.add_row(name, f"{value:.5g}", _interval(law.intervals[name]), told[name].words)
     out.print(shown)
     loss = law.point.loss
     kind = {"huber_log": "Huber on log residuals", "huber_raw": "Huber on raw residuals",
@@ -102,6 +106,14 @@ def _parameters(law: LawFit, out: Console) -> None:
         + ("none" if receipt.conditioning is None else f"{receipt.conditioning:.1e}")
         + (f"; at a bound: {', '.join(receipt.at_bound)}" if receipt.at_bound else "")
     )
+
+
+def _influence(law: LawFit, out: Console) -> None:
+    flagged = [run for run in law.influence if run.words]
+    for run in flagged[:_MOST_SHOWN]:
+        out.print(f"run {run.run_id}: {run.words}", soft_wrap=True, markup=False)
+    if len(flagged) > _MOST_SHOWN:
+        out.print(f"and {len(flagged) - _MOST_SHOWN} runs more stand out (all with --json)")
 
 
 def _holdout(law: LawFit, out: Console) -> None:

@@ -16,10 +16,13 @@ from scaling.laws.holdout import Prediction as HeldOut
 from scaling.laws.prediction import Prediction, new_run, noise_at, predicted
 from scaling.laws.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, interval
+from scaling.laws.uncertainty.identifiability import Identifiability, identifiability
+from scaling.laws.uncertainty.influence import RunInfluence, influence
 from scaling.laws.uncertainty.resampling import DEFAULT, resample
 
 HOLDOUT_REPLICATES = 100
 _HOLDOUT_STARTS = 32
+_MOST_LEFT_OUT = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +63,25 @@ class LawFit:
         return {name: interval(values[:, i], self.level) for i, name in enumerate(self.form.names)}
 
     @functools.cached_property
-    def identifiability(self) -> dict[str, str]:
-        """In words, how well these runs determine each parameter."""
-        return {}
+    def identifiability(self) -> dict[str, Identifiability]:
+        """How well these runs determine each parameter: profile likelihood and bootstrap together."""
+        return identifiability(self.point, self.draws, clusters(self.runs.run_ids), self.level)
+
+    @functools.cached_property
+    def influence(self) -> tuple[RunInfluence, ...]:
+        """What leaving out each run would change; flags outliers, removes nothing. Empty with more than
+        2,000 runs, of which none can move the law by itself."""
+        if len(set(self.runs.run_ids)) > _MOST_LEFT_OUT:
+            return ()
+        return influence(self.point, self.draws, clusters(self.runs.run_ids), self.runs.run_ids)
+
+    def review(self) -> dict:
+        """What a reviewer would ask beyond `to_json`, which takes refits: `identifiability` by parameter,
+        and under `influence` the runs that stand out or that the law leans on."""
+        return {
+            "identifiability": {k: v.to_json() for k, v in self.identifiability.items()},
+            "influence": [r.to_json() for r in self.influence if r.words],
+        }
 
     @property
     def degrees_of_freedom(self) -> int:

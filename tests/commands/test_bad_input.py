@@ -482,3 +482,7 @@ def test_as_a_process(scaling_process, tmp_path, arguments, words):
     (line,) = done.stderr.splitlines()
     assert line.startswith("scaling: ") and words in line
     assert os.listdir(tmp_path) == []
+
+
+def test_fit_without_runs_says_what_to_give(refused):
+    assert "--list" in refused("fit")

@@ -48,7 +48,7 @@ def test_version(capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["trian"], ["fit"], ["plan", "x.gin"], ["fit", "x.csv", "--bootstrap", "many"],
+    [[], ["trian"], ["forecast"], ["plan", "x.gin"], ["fit", "x.csv", "--bootstrap", "many"],
      ["forecast", "x.csv", "--flops", "lots"], ["sweep", "x", "--launcher", "moon"],
      ["status", "a", "b"], ["verify", "a"]],
     ids=" ".join,

@@ -12,6 +12,8 @@ import dataclasses
 import numpy as np
 
 from scaling.laws.fitting.point_fit import PointFit
+from scaling.laws.fitting.problem import Problem
+from scaling.laws.fitting.solver import solve
 
 _BEND = 1.345  # of the companion's Huber loss, in deviations: 95% efficient under normal noise
 _EXPECTED = 0.7102  # mean of clip(z, -1.345, 1.345)^2 for a standard normal z
@@ -21,21 +23,33 @@ _LEAST = 0.1  # of 1 - leverage: a point that the fit obeys entirely says nothin
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Residuals of the measurements about the companion fit, in nats where the objective is raw, else of
-    logs.
+    """Residuals of the measurements about the companion fit.
 
-    residuals: measurement minus law, (points,). u: (points, rank) orthonormal basis of what the fit can
-    absorb, in residuals times `unit`; its rows' squared lengths are the leverages. unit: (points,),
-    sqrt(weight) / standard error.
+    problem, theta: the companion, and its optimum in centred coordinates, (p,). residuals: measurement
+    minus law, in nats where the objective is raw, else of logs, (points,). deviation: their robust
+    standard deviation by degrees of freedom, divided by the relative standard errors where there are any.
+    unit: (points,), sqrt(weight) / relative standard error. jacobian: of the law by the centred
+    coordinates, times `unit`, (points, p). u: (points, rank) orthonormal basis of its columns, what the
+    fit can absorb; its rows' squared lengths are the leverages.
     """
 
+    problem: Problem
+    theta: np.ndarray
     residuals: np.ndarray
-    u: np.ndarray
+    deviation: float
     unit: np.ndarray
+    jacobian: np.ndarray
+    u: np.ndarray
 
     @property
     def leverage(self) -> np.ndarray:
         return (self.u**2).sum(axis=1)
+
+    @property
+    def standardised(self) -> np.ndarray:
+        """Residuals in deviations, by their own standard deviation under the fit, (points,)."""
+        size = self.deviation * np.sqrt(np.maximum(1.0 - self.leverage, _LEAST))
+        return np.divide(self.residuals * self.unit, size, where=size > 0, out=np.zeros_like(size))
 
     def inflated(self, run_of_row: np.ndarray, power: float = 1.0) -> np.ndarray:
         """(I - H_g)^-power r_g for the rows g of each run, H the fit's hat matrix, (points,).
@@ -63,7 +77,6 @@ def measured_noise(point: PointFit) -> Noise:
     """The noise about a fit, by its companion."""
     problem, loss = point.problem, point.loss
     weights, target = problem.weights[0], problem.log_target[0]
-    unit = np.sqrt(weights) / problem.scale
     used = weights > 0
     freedom = max(int(used.sum()) - len(point.theta), 1)
     theta = point.centring.to_centred(point.theta)
@@ -72,25 +85,32 @@ def measured_noise(point: PointFit) -> Noise:
         law = problem.log_value(at[None])[0]
         return np.exp(target) - np.exp(law) if loss.raw else target - law
 
-    found = residuals(theta)
-    sigma = None
+    found, sigma = residuals(theta), None
     for _ in range(_ROUNDS):
         z = np.abs(found / problem.scale)[used]
         if sigma is None:
             sigma = float(np.median(z)) / 0.6745 * np.sqrt(len(z) / freedom)
         else:
-            bent = np.minimum(z, _BEND * sigma)
-            sigma = float(np.sqrt((bent**2).sum() / (freedom * _EXPECTED)))
+            sigma = _proposal_2(z, sigma, freedom)
         if not _BEND * sigma > loss.delta:
             break
-        companion = dataclasses.replace(point, problem=problem.with_delta(_BEND * sigma))
-        refitted, good = companion.refit(problem.log_target, np.ones((1, len(target))))
-        if not good[0]:
+        companion = point.problem.with_delta(_BEND * sigma)
+        solution = solve(companion, theta[None], first_delta=0.03)
+        if not solution.converged[0]:
             break
-        theta = point.centring.to_centred(refitted[0])
+        problem, theta = companion, solution.theta[0]
         found = residuals(theta)
-    jacobian = problem.jacobian(theta) * unit[:, None]
+    unit = np.broadcast_to(np.sqrt(weights) / problem.scale, target.shape)
+    jacobian = np.nan_to_num(problem.jacobian(theta)) * unit[:, None]
     if loss.raw:
         jacobian = jacobian * np.exp(problem.log_value(theta[None])[0])[:, None]
-    left, singular, _ = np.linalg.svd(np.nan_to_num(jacobian), full_matrices=False)
-    return Noise(found, left[:, singular > 1e-10 * singular[0]], np.broadcast_to(unit, target.shape))
+    left, singular, _ = np.linalg.svd(jacobian, full_matrices=False)
+    u = left[:, singular > 1e-10 * singular[0]]
+    deviation = _proposal_2(np.abs(found / problem.scale)[used], sigma, freedom)
+    return Noise(problem, theta, found, deviation, unit, jacobian, u)
+
+
+def _proposal_2(z: np.ndarray, sigma: float, freedom: int) -> float:
+    """A step of the scale of Huber's proposal 2, from absolute residuals (points,)."""
+    bent = np.minimum(z, _BEND * sigma)
+    return float(np.sqrt((bent**2).sum() / (freedom * _EXPECTED)))
