@@ -1,6 +1,7 @@
 """One law fitted to one data set: many starts, the best optimum, and a receipt that proves it."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from scaling.laws.fitting.objectives import Objective
 from scaling.laws.fitting.objectives import objective as objective_by_name
 from scaling.laws.fitting.problem import Problem
 from scaling.laws.fitting.receipt import Receipt, receipt
-from scaling.laws.fitting.solver import TOLERANCE, Solution, refine, solve
+from scaling.laws.fitting.solver import TOLERANCE, Solution, refine, solve, solve_on_part
+from scaling.laws.fitting.starts import draw_starts, thinned
 from scaling.laws.fitting.traced import Traced
 from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import Form, SumOfPowers
@@ -133,12 +135,15 @@ def fit_form(
     )
     kind, given = (LogSumExp, logs) if isinstance(form, SumOfPowers) else (Traced, columns)
     problem = kind.of(form, given, centring, **shared)
-    begin = _starts(form, target, centring, starts, seed)
-    solution = solve(problem, begin)
+    part = thinned(columns, target)
+    begin = problem.nearer(draw_starts(form, target, centring, starts, seed))
+    search = solve if part is None else functools.partial(solve_on_part, points=part)
+    solution = search(problem, begin)
     if kind is Traced and np.isfinite(goal.delta):
         # Continuation leads every start to the one minimum below that of the wide objective. A law that
         # is no sum of powers can have a lower one (Muennighoff et al.'s has, on their runs).
-        straight = solve(problem, begin, max(goal.delta / goal.typical(problem.log_target), _STRAIGHT))
+        first = max(goal.delta / goal.typical(problem.log_target), _STRAIGHT)
+        straight = search(problem, begin, first_delta=first)
         solution = Solution(*(np.concatenate([getattr(s, f) for s in (solution, straight)])
                               for f in ("theta", "value", "gradient")))
     best = int(np.argmin(solution.value))
@@ -154,36 +159,12 @@ def fit_form(
         raise FitError(f"{form.name}: the best {name} is at its bound of {value:.3g}; these losses do"
                        " not fall as a power law")
     residuals = problem.log_value(solution.theta[best : best + 1])[0] - target
-    return PointFit(form, theta, float(solution.value[best]), goal, residuals,
-                    receipt(form, problem, centring, solution, best), centring, problem)
+    starts_on = len(loss) if part is None else len(part)
+    shown = receipt(form, problem, centring, solution, best, starts_on)
+    return PointFit(form, theta, float(solution.value[best]), goal, residuals, shown, centring, problem)
 
 
 def _flat(form: Form, theta: np.ndarray) -> np.ndarray:
     """Whether an exponent that must be positive is not: its term is then a second constant, (draws,)."""
     must = [p.kind == "exponent" and p.low == 0.0 for p in form.parameters]
     return (theta[:, must] <= 0).any(axis=1)
-
-
-def _starts(form: Form, target: np.ndarray, centring: Centring, n: int, seed: int) -> np.ndarray:
-    """Each term a random share of the typical measurement, the others log-uniform (or uniform, where
-    their range holds zero) over the range that their parameter gives."""
-    rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.ones(max(1, sum(p.kind in ("constant", "coefficient")
-                                              for p in form.parameters))), size=n)
-    draws, taken = [], 0
-    for i, parameter in enumerate(form.parameters):
-        if parameter.kind in ("constant", "coefficient"):
-            log = np.log(np.maximum(shares[:, taken], 1e-4)) + np.median(target)
-            draws.append(np.exp(log / 2) if parameter.kind == "constant" else log)
-            taken += 1
-            continue
-        low, high = parameter.start
-        if low > 0:
-            value = np.exp(rng.uniform(np.log(low), np.log(high), size=n))
-        else:
-            value = rng.uniform(low, high, size=n)
-        if parameter.kind == "positive":
-            draws.append(np.log(value))
-        else:
-            draws.append(value / centring.matrix[i, i])
-    return np.stack(draws, axis=1)

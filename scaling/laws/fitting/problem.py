@@ -46,6 +46,22 @@ class Problem:
         part.__dict__["_units"] = tuple(pick(a) for a in self._units)
         return part
 
+    def part(self, points: np.ndarray) -> "Problem":
+        """The same on some of the points."""
+        scale = self.scale if isinstance(self.scale, float) else self.scale[points]
+        return dataclasses.replace(
+            self, log_target=self.log_target[:, points], weights=self.weights[:, points], scale=scale,
+            **self._columns_at(points),
+        )
+
+    def _columns_at(self, points: np.ndarray) -> dict:
+        """What else a kind of problem holds by point, at these points."""
+        raise NotImplementedError
+
+    def nearer(self, starts: np.ndarray) -> np.ndarray:
+        """Starts of one problem (starts, p) brought nearer to the measurements, if that is cheap."""
+        return starts
+
     def with_delta(self, delta: float) -> "Problem":
         return dataclasses.replace(self, objective=dataclasses.replace(self.objective, delta=delta))
 

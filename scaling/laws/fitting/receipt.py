@@ -17,6 +17,8 @@ class Receipt:
     """gradient: largest component of the gradient in centred coordinates, divided by
         (delta x sum of weights); at most 1e-8, or there is no fit.
     starts_at_optimum: share of the starts that ended at the lowest objective found.
+    starts_on: points that the starts were run on. Fewer than all if there are very many: the optima
+        found there are then refined on all, and objectives and gradient are of all.
     minima: distinct objectives found at converged points, lowest first, {objective, share, params}.
     conditioning: condition number of the Gauss-Newton matrix in centred coordinates; None if
         singular. Large (above 1e6) means parameters that trade against each other.
@@ -26,6 +28,7 @@ class Receipt:
     gradient: float
     starts_at_optimum: float
     n_starts: int
+    starts_on: int
     minima: tuple[dict, ...]
     conditioning: float | None
     at_bound: tuple[str, ...]
@@ -35,7 +38,8 @@ class Receipt:
 
 
 def receipt(
-    form: Form, problem: Problem, centring: Centring, solution: Solution, best: int
+    form: Form, problem: Problem, centring: Centring, solution: Solution, best: int,
+    starts_on: int,
 ) -> Receipt:
     lowest = solution.value[best]
     delta = problem.objective.delta
@@ -59,6 +63,7 @@ def receipt(
         gradient=float(solution.gradient[best]),
         starts_at_optimum=float(np.mean(solution.value <= lowest + same)),
         n_starts=len(solution.value),
+        starts_on=starts_on,
         minima=tuple(minima),
         conditioning=None if tiny else float((singular[0] / singular[-1]) ** 2),
         at_bound=at_bound(form, problem, centring, theta),

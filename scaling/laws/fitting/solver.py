@@ -5,7 +5,7 @@ import numpy as np
 from scaling.laws.fitting.newton import TOLERANCE, Solution, newton
 from scaling.laws.fitting.problem import Problem
 
-__all__ = ["TOLERANCE", "Solution", "refine", "solve"]
+__all__ = ["TOLERANCE", "Solution", "refine", "solve", "solve_on_part"]
 
 _AIM = 1e-10  # gradient that is tried for; below TOLERANCE it has converged, only less tightly
 FIRST_DELTA = 0.3  # in units of the residuals; nearly least squares
@@ -29,6 +29,16 @@ def solve(problem: Problem, starts: np.ndarray, first_delta: float = FIRST_DELTA
     met are continued as one.
     """
     return _continued(problem, np.clip(starts, problem.low, problem.high), first_delta, _FAR)
+
+
+def solve_on_part(
+    problem: Problem, starts: np.ndarray, points: np.ndarray, first_delta: float = FIRST_DELTA
+) -> Solution:
+    """`solve` on some of one problem's points (rows of them); the optima found there are then refined
+    on all, each once, so that a start costs little however many points there are."""
+    found = solve(problem.part(points), starts, first_delta)
+    first, of_row = np.unique(_met(found), return_inverse=True)
+    return refine(problem, found.theta[first]).take(of_row)
 
 
 def refine(problem: Problem, starts: np.ndarray) -> Solution:

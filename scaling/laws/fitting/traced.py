@@ -26,6 +26,9 @@ class Traced(Problem):
     def of(cls, form: SmoothForm, columns: dict, centring: Centring, **shared) -> "Traced":
         return cls(form=form, columns={c: columns[c] for c in form.columns}, centring=centring, **shared)
 
+    def _columns_at(self, points: np.ndarray) -> dict:
+        return {"columns": {name: np.asarray(values)[points] for name, values in self.columns.items()}}
+
     def log_value(self, theta: np.ndarray) -> np.ndarray:
         return self.form.log_value(self.centring.to_natural(theta), self.columns)
 
