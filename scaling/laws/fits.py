@@ -97,12 +97,26 @@ def fit(law: str, runs: pd.DataFrame | RunSet, **options) -> LawFit | IsoflopFit
     options: of `law_fit.fit_law` for a law of the library, of `fit_envelope` and `fit_isoflop` for
     approaches 1 and 2.
     """
+    _check_options(**options)
     if law in APPROACHES:
         return APPROACHES[law](_checked(runs), **options)
     if law not in FORMS:
         raise UserError(f"no law {law!r}{did_you_mean(law, LAWS)}")
     form = FORMS[law]
     return fit_law(form, _checked(runs, form.columns, form.target), **options)
+
+
+def _check_options(
+    level: float = 0.9, bootstrap: int = 1000, seed: int = 0, delta: float = 1e-3, **_
+) -> None:
+    if not 0 < level < 1:
+        raise UserError(f"level = {level!r}: expected a number between 0 and 1")
+    if bootstrap < 10:
+        raise UserError(f"bootstrap = {bootstrap!r}: expected at least 10 replicates")
+    if seed < 0:
+        raise UserError(f"seed = {seed!r}: expected an integer of at least 0")
+    if not (np.isfinite(delta) and delta > 0):
+        raise UserError(f"delta = {delta!r}: expected a number above 0")
 
 
 def _checked(runs: pd.DataFrame | RunSet, *needed) -> RunSet:
@@ -126,14 +140,7 @@ def fit_all(
     Huber loss in approach 3; method: of its bootstrap. Raises `UserError` if no approach can be
     fitted.
     """
-    if not 0 < level < 1:
-        raise UserError(f"level = {level!r}: expected a number between 0 and 1")
-    if bootstrap < 10:
-        raise UserError(f"bootstrap = {bootstrap!r}: expected at least 10 replicates")
-    if seed < 0:
-        raise UserError(f"seed = {seed!r}: expected an integer of at least 0")
-    if not (np.isfinite(delta) and delta > 0):
-        raise UserError(f"delta = {delta!r}: expected a number above 0")
+    _check_options(level=level, bootstrap=bootstrap, seed=seed, delta=delta)
     table = _checked(runs)
     noise = repeat_noise(table) if seed_noise is None else seed_noise / float(table.loss.mean())
     shared = dict(level=level, bootstrap=bootstrap, seed=seed, seed_noise=noise)

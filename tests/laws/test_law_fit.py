@@ -89,3 +89,10 @@ def test_distinct_minima_are_told(surface):
     values = [m["objective"] for m in found]
     assert values == sorted(values) and values[0] == law.point.objective
     assert sum(m["share"] for m in found) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("option", [{"level": 0.0}, {"level": 1.0}, {"bootstrap": 0}, {"seed": -1},
+                                    {"delta": 0.0}, {"delta": float("nan")}])
+def test_options_out_of_range_are_named(surface, option):
+    with pytest.raises(UserError, match=next(iter(option))):
+        fit("chinchilla", surface.sweep(), **option)
