@@ -136,7 +136,8 @@ def fit_form(
     kind, given = (LogSumExp, logs) if isinstance(form, SumOfPowers) else (Traced, columns)
     problem = kind.of(form, given, centring, **shared)
     part = thinned(columns, target)
-    begin = problem.nearer(draw_starts(form, target, centring, starts, seed))
+    begin = draw_starts(form, target, centring, starts, seed)
+    begin = (problem if part is None else problem.part(part)).nearer(begin)
     search = solve if part is None else functools.partial(solve_on_part, points=part)
     solution = search(problem, begin)
     if kind is Traced and np.isfinite(goal.delta):

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from scipy import stats
+from scipy.special import fdtri, ndtr  # scipy.stats takes a second to import
 
 from scaling.config import did_you_mean
 from scaling.errors import UserError
@@ -77,7 +77,7 @@ def profile(
              for limit in _limits(point, at, start[at])]
     lowest = min([lowest] + [float(value.min()) for _, value in sides])
     freedom = max(len(np.unique(run_of_row)) - len(names), 1)
-    quantile = float(stats.f.ppf(level, 1, freedom))
+    quantile = float(fdtri(1, freedom, level))
     sides = [(held, 2 * (value - lowest) * ratio) for held, value in sides]
     ends = [_crossing(np.append(start[at], held), np.append(0.0, deviance), quantile)
             for held, deviance in sides]
@@ -132,7 +132,7 @@ def _standard_error(point, noise: Noise, problem: Problem, theta, at, run_of_row
     if np.isfinite(delta):  # of residuals inside delta: by a smooth density, since delta may be tiny
         z = noise.inflated(run_of_row, 0.5) / problem.scale
         width = max(1.06 * noise.deviation * len(z) ** -0.2, 1e-300)
-        share = float(np.mean(stats.norm.cdf((delta - z) / width) - stats.norm.cdf((-delta - z) / width)))
+        share = float(np.mean(ndtr((delta - z) / width) - ndtr((-delta - z) / width)))
     bread = np.linalg.pinv(jacobian.T @ jacobian * max(share, 1e-6), rcond=1e-12, hermitian=True)
     bend = delta * np.sqrt(problem.weights[0])
     pull = np.clip(noise.inflated(run_of_row) * noise.unit, -bend, bend)
