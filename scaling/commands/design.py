@@ -7,13 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.commands.runs import add_run_arguments, is_law_file, runs_to_fit, settings
+from scaling.commands.runs import (
+    add_run_arguments,
+    is_law_file,
+    law_from_file,
+    runs_to_fit,
+    settings,
+)
 from scaling.commands.tables import console, table
 from scaling.config import did_you_mean
 from scaling.errors import UserError
-from scaling.laws import FORMS, LawFit, fit
+from scaling.laws import FORMS, LawFit, LawFits, fit
 from scaling.laws.design import Candidates, Proposal, levels, propose
-from scaling.laws.law_file import read_law
 from scaling.results.record import PARAMETER_CONVENTIONS
 
 
@@ -67,10 +72,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _law(args: argparse.Namespace) -> LawFit:
     if is_law_file(args):
-        law = read_law(args.runs)
-        if args.law or not isinstance(law, LawFit):
-            raise UserError(f"{args.runs}: a law file says itself which law; it takes one of N and D, and"
-                            " no --law")
+        if args.law:
+            raise UserError("--law: a law file says itself which law it holds")
+        law = law_from_file(args)
+        if isinstance(law, LawFits):
+            law = law.chinchilla
+        if not isinstance(law, LawFit):
+            raise UserError(f"{args.runs}: holds no law of N and D, which runs are designed for")
         return law
     name = args.law or "chinchilla"
     if name not in FORMS:

@@ -49,7 +49,7 @@ def is_law_file(args) -> bool:
 def fit_from(args) -> LawFits:
     """Approaches 2 and 3 fitted as the arguments say, or the law of a law file."""
     if is_law_file(args):
-        law = _law_from_file(args)
+        law = law_from_file(args)
         return of_one(law) if isinstance(law, LawFit) else law
     return fit_all(runs_to_fit(args), **settings(args))
 
@@ -80,7 +80,8 @@ def settings(args) -> dict:
     return chosen
 
 
-def _law_from_file(args) -> LawFit | LawFits:
+def law_from_file(args) -> LawFit | LawFits:
+    """The law of a law file. Raises `UserError` for options that it says itself."""
     named = {"params_convention", "objective", "method", "where", "drop", *_DEFAULTS}
     for name in sorted(named):
         if getattr(args, name) is not None:

@@ -55,6 +55,18 @@ def test_design_of_a_csv(runs_csv, capsys):
     assert "loss@1e19" in shown and f"{proposal['runs'][0]['n_params']:.4g}" in shown
 
 
+@pytest.mark.parametrize("law", [["--law", "chinchilla"], []])
+def test_design_from_a_law_file(runs_csv, tmp_path, capsys, law):
+    """The same proposal as from the rows; how it was fitted is the file's to say."""
+    path = str(tmp_path / "law.json")
+    assert main(["fit", runs_csv, *QUICK, *law, "--out", path]) == 0
+    wanted = ["--target", "loss@1e19", "--budget", "3e17", "--json"]
+    assert answer(capsys, "design", path, *wanted)["runs"] == answer(
+        capsys, "design", runs_csv, *QUICK, *wanted)["runs"]
+    assert main(["design", path, *wanted, "--law", "chinchilla"]) == 2
+    assert main(["design", path, *wanted, "--delta", "0.01"]) == 2
+
+
 def test_design_with_sizes_and_a_limit_a_run(runs_csv, capsys):
     proposal = answer(
         capsys, "design", runs_csv, *QUICK, "--target", "n_exponent", "--budget", "3e17", "--runs", "4",

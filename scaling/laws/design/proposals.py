@@ -93,6 +93,8 @@ def propose(
         raise UserError(f"a budget of {budget:.3g} FLOPs is below the cheapest candidate,"
                         f" {candidates.flops.min():.3g}")
     here = _whitened(law, theta, wanted, candidates)
+    if not np.isfinite(here[0]).all():
+        raise UserError(f"target {goal!r}: this fit of {law.law} has no such number")
     if np.linalg.norm(here[0]) < _FIXED:
         raise UserError(f"target {goal!r}: {law.law} fixes it, whatever is measured")
     drawn = [_try_whitened(law, t, wanted, candidates) for t in law.draws[:draws]]
@@ -102,8 +104,8 @@ def propose(
     ordered, left = trusting.in_order_of_gain(choice.best(runs))
     less = [b for b in (budget / 10, budget / 100) if b >= candidates.flops.min()]
     cheaper = [dataclasses.replace(choice, budget=b).best(runs) for b in less]
-    middle = wanted.function(theta[None])[0]
-    now = np.array(interval(wanted.function(law.draws), law.level))
+    middle, spread = wanted.function(theta[None])[0], wanted.function(law.draws)
+    now = np.array(interval(spread[np.isfinite(spread)], law.level))
     return Proposal(
         target=goal,
         value=wanted.in_its_units(middle),
