@@ -193,4 +193,4 @@ def isoflop_holdout(runs: RunSet, level: float, seed: int, seed_noise: float) ->
         variance = float(draws.var() + law.noise**2 * curve.minimum_leverage)
         return Prediction(np.array([error]), variance, float(error))
 
-    return rolling(runs, forecast, least_groups=MIN_BUDGETS_OF_FRONTIER, rigid=False)
+    return rolling(runs, forecast, least_groups=MIN_BUDGETS_OF_FRONTIER)

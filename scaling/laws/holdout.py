@@ -7,6 +7,7 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.runs import RunSet
+from scaling.laws.uncertainty.model_error import FoldError, error_per_efold
 
 _MOST_GROUPS = 8
 
@@ -57,35 +58,21 @@ class Fold:
 
 @dataclasses.dataclass(frozen=True)
 class Holdout:
-    """All folds of one law. refused: folds on which the law could not be fitted, and why.
-
-    rigid: the law has many more points than parameters, so that its intervals are narrow.
-    """
+    """All folds of one law. refused: folds on which the law could not be fitted, and why."""
 
     folds: tuple[Fold, ...]
     refused: tuple[str, ...]
-    rigid: bool = False
 
     def model_error(self, e_folds: float) -> float:
-        """Standard deviation of log loss to add, `e_folds` of compute beyond the data.
-
-        A law of the wrong form errs more the further it is asked, here in proportion to the e-folds.
-        The size comes from the folds' mean errors. What they were expected to be anyway (the law's own
-        uncertainty, run-to-run noise) is subtracted for a flexible law, whose parameters already carry
-        the doubt: L*(C) has three for the few minima there are. For a rigid one it is added: an error of
-        that size would have gone unnoticed, and its narrow intervals do not allow for it. On the sweeps
-        in experiments/demo_recipe, approach 3 without this missed.
-        """
-        if not self.folds or e_folds <= 0:
+        """Standard deviation of log loss to add, `e_folds` of compute beyond the data: none where the
+        folds' errors are no larger than chance, see `uncertainty.model_error`."""
+        if e_folds <= 0:
             return 0.0
-        error = np.array([f.prediction.log_errors.mean() for f in self.folds])
-        expected = np.array([f.prediction.variance for f in self.folds])
-        distance = np.array([f.e_folds for f in self.folds])
-        # error^2 estimates expected + (slope x distance)^2, the less certainly the larger both are
-        weight = (distance**2 / expected) ** 2
-        excess = error**2 + (expected if self.rigid else -expected)
-        slope_squared = (weight * excess / distance**2).sum() / weight.sum()
-        return float(np.sqrt(max(0.0, slope_squared)) * e_folds)
+        folds = [
+            FoldError(float(f.prediction.log_errors.mean()), f.prediction.variance, f.e_folds, True)
+            for f in self.folds
+        ]
+        return error_per_efold(folds) * e_folds
 
     def to_json(self) -> dict:
         errors = [f.prediction.log_errors for f in self.folds]
@@ -102,7 +89,6 @@ def rolling(
     runs: RunSet,
     forecast: Callable[[RunSet, RunSet], Prediction],
     least_groups: int,
-    rigid: bool,
 ) -> Holdout:
     """Folds that train on all groups below the k-th and forecast the k-th, k >= least_groups.
 
@@ -124,7 +110,7 @@ def rolling(
             continue
         measured = float(np.exp(np.log(held_out.loss).mean()))
         folds.append(Fold(_largest_budget(train, groups[groups < k]), flops, measured, prediction))
-    return Holdout(tuple(folds), tuple(refused), rigid)
+    return Holdout(tuple(folds), tuple(refused))
 
 
 def _largest_budget(train: RunSet, groups: Sequence[int]) -> float:

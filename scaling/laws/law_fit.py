@@ -283,7 +283,7 @@ def law_holdout(
             raise FitError(f"{form.name}: no value at the held-out runs")
         return HeldOut(errors, variance, _error_at_minimum(law, held_out))
 
-    return rolling(runs, forecast, least_groups=2, rigid=True)
+    return rolling(runs, forecast, least_groups=2)
 
 
 def _error_at_minimum(law: LawFit, held_out: RunSet) -> float | None:
