@@ -11,8 +11,7 @@ from scaling.laws.uncertainty.bootstrap import interval
 
 RULE = (
     "the mean of approaches 2 and 3; its intervals pool their bootstrap draws in equal parts, so they"
-    " are wider where the approaches disagree: a sweep of four budgets cannot tell which form holds"
-    " beyond it"
+    " are wider where the approaches disagree: a few budgets cannot tell which form holds beyond them"
 )
 
 
