@@ -70,8 +70,8 @@ def residual_draws(
 def interval(draws: np.ndarray, level: float) -> list[float]:
     """[low, high] that leave (1 - level) / 2 of the draws outside on either side.
 
-    Weibull's plotting position: one more draw falls outside with exactly that chance, however many there are
-    (down to 2 / (1 - level) - 1; with fewer, the ends are the extreme draws).
+    By Weibull's plotting position: one more draw falls outside with exactly that chance, however many
+    there are (down to 2 / (1 - level) - 1; with fewer, the ends are the extreme draws).
     """
     tail = (1.0 - level) / 2
     return [float(v) for v in np.quantile(draws, [tail, 1.0 - tail], method="weibull")]

@@ -17,9 +17,9 @@ _SPREAD = 40.0  # of a centred coordinate without bounds, from the optimum: wher
 
 @dataclasses.dataclass(frozen=True)
 class Posterior:
-    """draws: (samples, p) natural coordinates. deviation: (samples,) of the noise about the law, in the fit's
-    residuals. autocorrelation: longest time among the coordinates, in steps; None if the chain is too
-    short to tell. acceptance: share of proposals taken.
+    """draws: (samples, p) natural coordinates. deviation: (samples,) of the noise about the law, in
+    units of the fit's residuals. autocorrelation: longest time among the coordinates, in steps; None if
+    the chain is too short to tell. acceptance: share of proposals taken.
     """
 
     draws: np.ndarray
@@ -48,10 +48,11 @@ def posterior(
 ) -> Posterior:
     """Samples the posterior with the affine-invariant sampler of Goodman and Weare 2010, by emcee.
 
-    Likelihood: noise that is normal up to 1.345 deviations and exponential beyond (Huber's least favourable),
-    of a size that is sampled too. Prior: flat in constants, in the logs of terms at the middle of the
-    data and in exponents, within the parameters' bounds; flat in the log of the noise. The chain grows in
-    blocks of 1,000 steps until it is 50 autocorrelation times long, or `most_steps`: look at `converged`.
+    Likelihood: noise that is normal up to 1.345 deviations and exponential beyond (Huber's least
+    favourable), of a size that is sampled too. Prior: flat in constants, in the logs of terms at the
+    middle of the data and in exponents, within the parameters' bounds; flat in the log of the noise. The
+    chain grows in blocks of 1,000 steps until it is 50 autocorrelation times long, or `most_steps`: look
+    at `converged`.
 
     Raises `UserError` if emcee is missing, rows share a run (they are not independent), or the
     objective is not symmetric.

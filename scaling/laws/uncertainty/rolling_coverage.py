@@ -1,0 +1,160 @@
+"""How often predictive intervals hold the runs beyond a fit, on runs as they are: nobody knows the truth.
+
+The runs are put into groups by compute. The law is fitted to the smallest groups and asked for every
+run of the larger ones; then the next group joins the fit, and so on.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from scaling.errors import UserError
+from scaling.laws.fitting.point_fit import PointFit, fit_form
+from scaling.laws.forms.chinchilla import CHINCHILLA
+from scaling.laws.prediction import NOISE_DRAWS, noise_at
+from scaling.laws.uncertainty.bootstrap import interval
+from scaling.laws.uncertainty.model_error import FoldError, error_per_efold
+from scaling.laws.uncertainty.resampling import DEFAULT, resample
+
+GROUPS = 8
+_STARTS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Each (rows,). run_of_row: a number per run from 0."""
+
+    n_params: np.ndarray
+    n_tokens: np.ndarray
+    loss: np.ndarray
+    flops: np.ndarray
+    run_of_row: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Runs":
+        some = {field.name: getattr(self, field.name)[rows] for field in dataclasses.fields(self)}
+        some["run_of_row"] = np.unique(some["run_of_row"], return_inverse=True)[1]
+        return Runs(**some)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """One held-out row. adjacent: of the group next to the fit's largest. inside: by the law's uncertainty
+    and noise. inside_with_model_error: also with the model error that the fit's own rolling hold-out
+    shows. half_width, half_width_with: of the intervals, in logs."""
+
+    adjacent: bool
+    e_folds: float
+    inside: bool
+    inside_with_model_error: bool
+    half_width: float
+    half_width_with: float
+
+
+def compute_groups(flops: np.ndarray, most: int = GROUPS) -> np.ndarray:
+    """Group of each row, 0 for the least compute: its budget, or where there are more than `most` of
+    those, equal shares of the rows."""
+    order = np.argsort(flops, kind="stable")
+    budget = np.empty(len(flops), int)
+    budget[order] = np.concatenate([[0], np.cumsum(np.diff(np.log(flops[order])) > np.log(1.1))])
+    if budget.max() < most:
+        return budget
+    rank = np.empty(len(flops), int)
+    rank[order] = np.arange(len(flops))
+    return rank * most // len(flops)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fold:
+    """The law fitted to the groups below `begin`, asked for the rows of one group. law: (rows,) and
+    resampled: (replicates, rows), logs; e_folds: (rows,) of compute beyond the fit's rows."""
+
+    begin: int
+    group: int
+    point: PointFit
+    train: Runs
+    held_out: Runs
+    law: np.ndarray
+    resampled: np.ndarray
+    e_folds: np.ndarray
+
+    @property
+    def measured(self) -> np.ndarray:
+        return np.log(self.held_out.loss)
+
+    @property
+    def error(self) -> FoldError:
+        rows = len(self.law)
+        variance = self.resampled.mean(axis=1).var() + self.point.residual_deviation**2 / rows
+        return FoldError(float((self.law - self.measured).mean()), float(variance),
+                         float(self.e_folds.mean()), self.group == self.begin)
+
+
+def _folds(
+    runs: Runs, delta: float, method: str, replicates: int, seed: int, least_groups: int
+) -> Iterator[_Fold]:
+    groups = compute_groups(runs.flops)
+    for begin in range(least_groups, int(groups.max()) + 1):
+        train = runs.take(groups < begin)
+        try:
+            point, draws = _fitted(train, delta, method, replicates, seed)
+        except UserError:
+            continue
+        for group in range(begin, int(groups.max()) + 1):
+            held_out = runs.take(groups == group)
+            e_folds = np.log(held_out.flops) - np.log(train.flops).max()
+            if e_folds.mean() > 0:
+                logs = {"n_params": np.log(held_out.n_params), "n_tokens": np.log(held_out.n_tokens)}
+                yield _Fold(begin, group, point, train, held_out, point.log_loss(logs),
+                            point.form.log_loss(draws, logs), e_folds)
+
+
+def fold_errors(
+    runs: Runs, delta: float = 1e-3, method: str = DEFAULT, replicates: int = 100, seed: int = 0,
+    least_groups: int = 2,
+) -> list[FoldError]:
+    """Of every fit to the smaller groups of compute, against the next group."""
+    folds = _folds(runs, delta, method, replicates, seed, least_groups)
+    return [fold.error for fold in folds if fold.error.adjacent]
+
+
+def rolling_coverage(
+    runs: Runs, delta: float = 1e-3, method: str = DEFAULT, replicates: int = 199, level: float = 0.9,
+    seed: int = 0, least_groups: int = 2,
+) -> list[Asked]:
+    """Every held-out row of every fold. Folds that cannot be fitted are left out.
+
+    The model error of a fit comes from folds within its own runs alone, as it would have on the day.
+    """
+    folds = list(_folds(runs, delta, method, replicates, seed, least_groups))
+    asked = []
+    for fold in folds:
+        slope = error_per_efold([f.error for f in folds if f.error.adjacent and f.group < fold.begin])
+        rng = np.random.default_rng([seed, fold.begin, fold.group])
+        for i, measured in enumerate(fold.measured):
+            noise = noise_at(float(fold.law[i]), fold.point.residual_deviation, fold.train.loss)
+            e_folds = float(fold.e_folds[i])
+            asked.append(_one(fold.resampled[:, i], noise, fold.point.degrees_of_freedom,
+                              slope * max(e_folds, 0.0), measured, level, fold.group == fold.begin,
+                              e_folds, rng))
+    return asked
+
+
+def _fitted(train: Runs, delta: float, method: str, replicates: int, seed: int):
+    """The point fit and its draws; raises `UserError` where the runs do not determine them."""
+    columns = {"n_params": train.n_params, "n_tokens": train.n_tokens}
+    point = fit_form(CHINCHILLA, columns, train.loss, delta, _STARTS, seed)
+    if point.degrees_of_freedom < 1:
+        raise UserError("too few runs")
+    resamples = resample(point, train.run_of_row, method, replicates, seed)
+    resamples.record(CHINCHILLA.name)
+    return point, resamples.draws
+
+
+def _one(draws, noise, freedom, model_error, measured, level, adjacent, e_folds, rng) -> Asked:
+    shape = (NOISE_DRAWS, len(draws))
+    without = draws + noise * rng.standard_t(freedom, shape)
+    with_it = without + model_error * rng.standard_normal(shape)
+    (low, high), (lower, higher) = (interval(new.ravel(), level) for new in (without, with_it))
+    return Asked(adjacent, e_folds, bool(low <= measured <= high), bool(lower <= measured <= higher),
+                 (high - low) / 2, (higher - lower) / 2)
