@@ -38,7 +38,8 @@ def newton(problem: Problem, theta: np.ndarray, aim: float, most: int, damping: 
     """
     theta = theta.copy()
     value, gradient, hessian = _derivatives(problem, theta)
-    norm = np.abs(gradient).max(axis=-1) / problem.gradient_scale(value)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        norm = np.abs(gradient).max(axis=-1) / problem.gradient_scale(value)
     norm = np.where(np.isfinite(value), norm, np.inf)
     damped = np.full(len(theta), damping)
     for _ in range(most):
@@ -73,7 +74,8 @@ def newton(problem: Problem, theta: np.ndarray, aim: float, most: int, damping: 
             held[taken] = found[good]
         factor = np.where(good, np.where(faithful, 0.1, 1.0), 8.0)
         damped[live] = np.maximum(damped[live] * factor, 1e-14)
-    return Solution(theta, value, norm)
+    mirrored = problem.roots & (theta < 0) & (-theta <= problem.high)  # the same law by the other root
+    return Solution(np.where(mirrored, -theta, theta), value, norm)
 
 
 def _derivatives(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

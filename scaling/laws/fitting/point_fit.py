@@ -85,7 +85,8 @@ class PointFit:
         given = [a for a in (log_loss, weights, low, high) if a is not None]
         n = max(len(a) for a in given)
         problem = dataclasses.replace(
-            self.problem, log_target=log_loss, weights=weights * self.problem.weights,
+            self.problem, log_target=log_loss,
+            weights=weights if (self.problem.weights == 1).all() else weights * self.problem.weights,
             low=self.problem.low if low is None else low,
             high=self.problem.high if high is None else high,
         )
