@@ -16,7 +16,9 @@ SAME = 1e-6  # relative difference of objectives that counts as one minimum
 class Receipt:
     """gradient: largest component of the gradient in centred coordinates, divided by
         (delta x sum of weights); at most 1e-8, or there is no fit.
-    starts_at_optimum: share of the starts that ended at the lowest objective found.
+    starts_at_optimum: share of the starts that ended at the lowest objective found. Starts that meet on
+        the way, under the wider objectives of the continuation, go on as one and count as before:
+        near 1 says that it leads them all into one basin. That there is no other, a certificate proves.
     starts_on: points that the starts were run on. Fewer than all if there are very many: the optima
         found there are then refined on all, and objectives and gradient are of all.
     minima: distinct objectives found at converged points, lowest first, {objective, share, params}.
