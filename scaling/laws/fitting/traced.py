@@ -10,7 +10,7 @@ from scaling.laws.fitting.problem import Problem
 from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import SmoothForm
 
-_BATCH = 32  # problems a call: one compilation serves every number of problems
+_BATCH = 8  # problems a call: one compilation serves every number of problems, and few are filled up
 _LEAST_POINTS = 32
 
 
@@ -34,10 +34,11 @@ class Traced(Problem):
 
     @property
     def _filled(self) -> np.ndarray:
-        """Rows of the points, filled up to a size that many data sets share (a power of two): it is
+        """Rows of the points, filled up to a size that many data sets share (2^k or 3 * 2^k): it is
         compiled for once. The added ones repeat the first point, and count nothing."""
         n = self.log_target.shape[-1]
-        return np.arange(max(_LEAST_POINTS, 1 << (n - 1).bit_length())) % n
+        power = max(_LEAST_POINTS, 1 << (n - 1).bit_length())
+        return np.arange(3 * power // 4 if n <= 3 * power // 4 else power) % n
 
     def _given(self, at: np.ndarray) -> tuple:
         scale = np.broadcast_to(np.asarray(self.scale, float), self.log_target.shape[-1:])
