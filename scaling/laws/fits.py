@@ -115,7 +115,7 @@ def _check_options(
         raise UserError(f"bootstrap = {bootstrap!r}: expected at least 10 replicates")
     if seed < 0:
         raise UserError(f"seed = {seed!r}: expected an integer of at least 0")
-    if not (np.isfinite(delta) and delta > 0):
+    if not delta > 0:  # inf is least squares
         raise UserError(f"delta = {delta!r}: expected a number above 0")
 
 

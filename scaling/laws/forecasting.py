@@ -6,7 +6,7 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.fits import LawFits
-from scaling.laws.prediction import new_run, noise_at
+from scaling.laws.prediction import new_run, new_run_interval, noise_at
 from scaling.laws.uncertainty.bootstrap import interval
 
 RULE = (
@@ -185,7 +185,7 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
         approach=approach,
         loss=float(np.exp(value)),
         interval=tuple(interval(np.exp(draws), fits.level)),
-        predictive_interval=tuple(interval(np.exp(new), fits.level)),
+        predictive_interval=new_run_interval(np.exp(new), len(draws), fits.level),
         noise=noise,
         model_error=model_error,
         n_opt=best["n_opt"],
@@ -203,6 +203,7 @@ def _pooled(parts: list[_Drawn], level: float) -> ApproachForecast:
     Where an approach gives no draws (its optimum), the interval spans both.
     """
     each = [part.summary for part in parts]
+    replicates = sum(len(part.law) for part in parts)
 
     def mean(values) -> float:
         return float(np.exp(np.mean(np.log(list(values)))))
@@ -215,7 +216,8 @@ def _pooled(parts: list[_Drawn], level: float) -> ApproachForecast:
         approach="pooled",
         loss=mean(a.loss for a in each),
         interval=tuple(interval(_equal_parts([part.law for part in parts]), level)),
-        predictive_interval=tuple(interval(_equal_parts([part.new_run for part in parts]), level)),
+        predictive_interval=new_run_interval(
+            _equal_parts([part.new_run for part in parts]), replicates, level),
         noise=mean(a.noise for a in each),
         model_error=float(np.log(max(a.loss for a in each) / min(a.loss for a in each))),
         n_opt=mean(a.n_opt for a in each),

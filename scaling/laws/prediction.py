@@ -51,11 +51,21 @@ def new_run(
     return (new + model_error * rng.standard_normal(shape)).ravel()
 
 
+def new_run_interval(new: np.ndarray, replicates: int, level: float) -> tuple[float, float]:
+    """Of new runs, at the plotting position of the replicates that they stem from: see `interval`.
+
+    The many draws of noise about each replicate make it no surer where the law is.
+    """
+    tail = max(((1.0 - level) / 2 * (replicates + 1) - 1) / (replicates - 1), 0.0)
+    low, high = np.quantile(new, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
 def predicted(
     at: dict[str, float], target: str, value: float, draws: np.ndarray, new: np.ndarray, level: float
 ) -> Prediction:
     """value, draws and new runs as logs."""
     return Prediction(
         at, target, float(np.exp(value)), tuple(interval(np.exp(draws), level)),
-        tuple(interval(np.exp(new), level)),
+        new_run_interval(np.exp(new), len(draws), level),
     )

@@ -9,7 +9,7 @@ __all__ = ["TOLERANCE", "Solution", "refine", "solve", "solve_on_part"]
 
 _AIM = 1e-10  # gradient that is tried for; below TOLERANCE it has converged, only less tightly
 FIRST_DELTA = 0.3  # in units of the residuals; nearly least squares
-_FACTOR = 7.0  # from one delta to the next, at most
+_FACTORS = 7.0, 2.0  # from one delta to the next, at most; the second where the first has failed
 _STAGE_AIM = 1e-9  # a loose stage would leave the way along a flat valley to the last, kinked objective
 _STAGE_STEPS = 200
 _SAME_VALUE, _SAME_PLACE = 1e-6, 0.1  # closer than this, two starts have met
@@ -26,9 +26,15 @@ def solve(problem: Problem, starts: np.ndarray, first_delta: float = FIRST_DELTA
     Delta goes from `first_delta` (in units of the residuals) down to the objective's own in a few
     stages, each starting from the last one's optima: the wide objective is nearly least squares
     and leads into the right basin. With delta = inf there is one stage. Starts of one problem that have
-    met are continued as one.
+    met are continued as one. Where the lowest end has not converged (delta a millionth of the residuals,
+    a start caught on a kink) all go again in smaller steps.
     """
-    return _continued(problem, np.clip(starts, problem.low, problem.high), first_delta, _FAR)
+    theta = np.clip(starts, problem.low, problem.high)
+    for factor in _FACTORS:
+        found = _continued(problem, theta, first_delta, _FAR, factor)
+        if found.converged[np.argmin(found.value)]:
+            break
+    return found
 
 
 def solve_on_part(
@@ -79,10 +85,12 @@ def _put(into: Solution, rows: np.ndarray, found: Solution) -> None:
     into.theta[rows], into.value[rows], into.gradient[rows] = found.theta, found.value, found.gradient
 
 
-def _continued(problem: Problem, theta: np.ndarray, first_delta: float, damping: float) -> Solution:
+def _continued(
+    problem: Problem, theta: np.ndarray, first_delta: float, damping: float, factor: float = _FACTORS[0]
+) -> Solution:
     """Through all stages of delta."""
     objective = problem.objective
-    stages = _stages(first_delta * objective.typical(problem.log_target), objective.delta)
+    stages = _stages(first_delta * objective.typical(problem.log_target), objective.delta, factor)
     member = np.arange(len(theta))
     given = (problem.log_target, problem.weights, problem.low, problem.high)
     one_problem = all(len(a) == 1 for a in given)
@@ -96,10 +104,10 @@ def _continued(problem: Problem, theta: np.ndarray, first_delta: float, damping:
     return _settled(problem, theta, 1000, damping).take(member)
 
 
-def _stages(first: float, target: float) -> list[float]:
+def _stages(first: float, target: float, factor: float) -> list[float]:
     if not np.isfinite(target) or target >= first:
         return [target]
-    n = int(np.ceil(np.log(first / target) / np.log(_FACTOR)))
+    n = int(np.ceil(np.log(first / target) / np.log(factor)))
     return list(np.geomspace(first, target, n + 1)[:-1]) + [target]
 
 
