@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--bootstraps", type=int, default=4000)
     parser.add_argument("--scipy-bootstraps", type=int, default=40)
     parser.add_argument("--many", type=int, default=100_000, help="runs of the large fit")
+    parser.add_argument("--gpu", action="store_true", help="a million bootstraps too, if there is a GPU")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     runs, origin = load(args.data)
@@ -96,6 +97,8 @@ def bench(runs: pd.DataFrame, args: argparse.Namespace) -> tuple[list[Row], dict
     )
     rows += [scipy_row, *large(args.many)]
     rows += [cold_start(runs, 1000), cold_start(runs, args.bootstraps)]
+    if args.gpu:
+        rows.append(accelerated(point, 1_000_000))
     facts = {
         "objective": point.objective, "scipy_objective": lowest, "times_faster": theirs.cpu / cpu,
         "bootstrap_times_faster": scipy_row.cpu / boot_cpu,
@@ -193,6 +196,21 @@ def large(n: int, bootstraps: int = 200) -> list[Row]:
     (_, good), cpu, wall = timed(lambda: point.refit(np.log(loss)[None], weights))
     name = f"ours: {bootstraps} bootstraps of {n:,} runs"
     return [*rows, Row(name, cpu, wall, f"{good.sum():,} converged")]
+
+
+def accelerated(point: PointFit, bootstraps: int) -> Row:
+    """On the first GPU, after compiling on a small number."""
+    import jax
+
+    from scaling.laws.fitting.batched import bootstrap
+
+    device, name = jax.devices()[0], f"ours: {bootstraps:,} bootstraps on a GPU"
+    if device.platform == "cpu":
+        return Row(name, 0.0, 0.0, "not run: JAX sees no GPU here")
+    optimum = point.centring.to_centred(point.theta)
+    bootstrap(point.problem, optimum, 10)
+    found, cpu, wall = timed(lambda: bootstrap(point.problem, optimum, bootstraps))
+    return Row(name, cpu, wall, f"{found.converged.mean():.3%} converged, {device.device_kind}")
 
 
 def cold_start(runs: pd.DataFrame, bootstraps: int) -> Row:
