@@ -111,9 +111,10 @@ def run(
     results = []
     with Progress(disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("sweeps", total=len(tasks))
+        per_scenario = {scenario: [] for scenario in scenarios}
         with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-            found = pool.map(_block, *zip(*tasks), [methods] * len(tasks), [replicates] * len(tasks))
-            per_scenario = {scenario: [] for scenario in scenarios}
+            go = pool.map if workers > 1 else map
+            found = go(_block, *zip(*tasks), [methods] * len(tasks), [replicates] * len(tasks))
             for (scenario, _), rows in zip(tasks, found):
                 per_scenario[scenario] += rows
                 progress.advance(bar)

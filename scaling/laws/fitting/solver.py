@@ -141,9 +141,9 @@ def _lifted(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Constants at zero where the objective falls away from it are put back to work.
 
     The root of a constant has a stationary point at zero, a minimum only if the objective curves
-    upwards there. Returns new points, and which problems were touched, (problems,).
+    upwards there. One that is held stays. Returns new points, and which problems were touched, (problems,).
     """
-    small = problem.roots & (np.abs(theta) < _LIFT)
+    small = problem.roots & (np.abs(theta) < _LIFT) & (problem.low < problem.high)
     rows = np.flatnonzero(small.any(axis=1))
     if len(rows):
         bend = np.einsum("rjj->rj", problem.take(rows).derivatives(theta[rows])[2])

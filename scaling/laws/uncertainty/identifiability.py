@@ -53,7 +53,8 @@ def _describe(point: PointFit, at: int, by_profile: Profile, resampled: list[flo
     value, parameter = point.params[name], point.form.parameters[at]
     low, high = min(by_profile.interval[0], resampled[0]), max(by_profile.interval[1], resampled[1])
     signed = not parameter.logarithmic and parameter.low < 0
-    open_above = by_profile.open_above or (not signed and high > _RUNAWAY * value > 0)
+    bound = name in point.receipt.at_bound
+    open_above = by_profile.open_above or (not signed and not bound and high > _RUNAWAY * value > 0)
     open_below = by_profile.open_below or (not signed and value > 0 and low < value / _RUNAWAY)
     none = (None if open_below else float(low), None if open_above else float(high))
     return Identifiability(name, float(value), *none, _words(point, at, value, *none), by_profile)

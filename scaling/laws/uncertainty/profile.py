@@ -17,7 +17,10 @@ from scaling.laws.uncertainty.noise import Noise, measured_noise
 _STEPS = np.concatenate([np.arange(0.25, 4.1, 0.25), np.geomspace(5.0, 1e3, 14)])
 _WIDEST = np.log(1e6)  # of a logarithmic parameter: a factor of a million
 _NEAR = 18  # of them are tried first
-_AMPLE = 20.0
+_LONGEST = 0.25  # of the first steps, in a root, an exponent or a log
+_AMPLE = 20.0  # deviance
+_REFINED = 4  # times at most
+_JUMP = 0.5  # of the deviance's root, more than which is not interpolated
 _GOOD = 1e-6  # scale-free gradient at which a held fit counts
 
 
@@ -73,11 +76,11 @@ def profile(
     problem, start = _uncoupled(point, at)
     lowest = float(problem.value(start[None])[0])
     error, ratio = _standard_error(point, noise, problem, start, at, run_of_row)
-    sides = [_side(problem, start, at, limit, error, lowest, ratio)
-             for limit in _limits(point, at, start[at])]
-    lowest = min([lowest] + [float(value.min()) for _, value in sides])
     freedom = max(len(np.unique(run_of_row)) - len(names), 1)
     quantile = float(fdtri(1, freedom, level))
+    sides = [_side(problem, start, at, limit, error, lowest, ratio, quantile)
+             for limit in _limits(point, at)]
+    lowest = min([lowest] + [float(value.min()) for _, value in sides])
     sides = [(held, 2 * (value - lowest) * ratio) for held, value in sides]
     ends = [_crossing(np.append(start[at], held), np.append(0.0, deviance), quantile)
             for held, deviance in sides]
@@ -139,35 +142,58 @@ def _standard_error(point, noise: Noise, problem: Problem, theta, at, run_of_row
     runs = int(run_of_row.max()) + 1
     score = np.zeros((runs, jacobian.shape[1]))
     np.add.at(score, run_of_row, jacobian * pull[:, None])
-    sandwich = bread @ (score.T @ score) @ bread
-    if not (bread[at, at] > 0 and sandwich[at, at] > 0):  # a constant at zero: no slope by its root
-        return 0.1, 1.0 / max(noise.deviation**2, 1e-300)
+    meat = score.T @ score
+    sandwich = bread @ meat @ bread
+    moves = np.sqrt((jacobian[:, at] ** 2).sum()) > noise.deviation
+    if not (moves and bread[at, at] > 0 and sandwich[at, at] > 0):
+        # The law does not depend on it here (a constant at zero, a scale gone to infinity): the noise's
+        # scale comes from the mean over the others.
+        total = np.trace(bread @ meat)
+        return _LONGEST, np.linalg.matrix_rank(bread) / total if total > 0 else 1.0
     return float(np.sqrt(sandwich[at, at])), float(bread[at, at] / sandwich[at, at])
 
 
-def _limits(point: PointFit, at: int, value: float) -> tuple[float, float]:
-    """How far a coordinate is followed: its bounds, a factor of a million, zero for a root."""
-    parameter = point.form.parameters[at]
+def _limits(point: PointFit, at: int) -> tuple[float, float]:
+    """How far a coordinate is followed: its bounds; a root from nearly zero (there the solver has no
+    derivatives) to the largest measurement."""
+    centring, parameter = point.centring, point.form.parameters[at]
     if parameter.kind == "constant":
-        return 0.0, float(np.sqrt(np.exp(point.problem.log_target[0].max())))
-    if parameter.logarithmic:
-        return value - _WIDEST, value + _WIDEST
-    low = parameter.low if np.isfinite(parameter.low) else value - 1e3
-    return low, parameter.high if np.isfinite(parameter.high) else value + 1e3
+        largest = float(np.sqrt(np.exp(point.problem.log_target[0].max())))
+        return 1e-5 * largest, largest
+    if parameter.kind == "coefficient":
+        return point.theta[at] - _WIDEST, point.theta[at] + _WIDEST
+    low, high = (bound[at] * centring.matrix[at, at] + centring.offset[at]
+                 for bound in (centring.low, centring.high))
+    return (low if np.isfinite(low) else point.theta[at] - 1e3,
+            high if np.isfinite(high) else point.theta[at] + 1e3)
 
 
-def _side(problem, start, at, limit, error, lowest, ratio) -> tuple[np.ndarray, np.ndarray]:
+def _side(problem, start, at, limit, error, lowest, ratio, quantile) -> tuple[np.ndarray, np.ndarray]:
     """Values going from the optimum towards a limit, and the lowest objective at each, (values,).
 
-    Only as far as the deviance rises above any quantile that could be asked for.
+    Steps of the standard error, then ever longer ones; only as far as the deviance rises above any quantile
+    that could be asked for. Where it crosses the quantile between two values far apart, others are put
+    between them.
     """
     sign = np.sign(limit - start[at])
-    held = start[at] + sign * error * _STEPS
+    held = start[at] + sign * min(error, _LONGEST) * _STEPS
     held = np.append(held[sign * held < sign * limit], limit) if sign else start[[at]]
     value = _held(problem, start, at, held[:_NEAR])
     if len(held) > _NEAR and 2 * (value[-1] - lowest) * ratio < _AMPLE:
         value = np.append(value, _held(problem, start, at, held[_NEAR:]))
-    return held[: len(value)], value
+    held = np.insert(held[: len(value)], 0, start[at])
+    value = np.insert(value, 0, lowest)
+    for _ in range(_REFINED):
+        known = np.isfinite(value) | (np.arange(len(value)) > np.flatnonzero(np.isfinite(value)).max())
+        held, value = held[known], value[known]  # a point that failed although one further out did not
+        root = np.sqrt(np.maximum(2 * (value - lowest) * ratio, 0.0))
+        k = int(np.argmax(root >= np.sqrt(quantile)))
+        if k == 0 or root[k] - root[k - 1] <= _JUMP:
+            break
+        between = np.linspace(held[k - 1], held[k], 8)[1:-1]
+        value = np.insert(value, k, _held(problem, start, at, between))
+        held = np.insert(held, k, between)
+    return held[1:], value[1:]
 
 
 def _held(problem: Problem, start: np.ndarray, at: int, values: np.ndarray) -> np.ndarray:
@@ -200,10 +226,9 @@ def _crossing(held: np.ndarray, deviance: np.ndarray, quantile: float) -> float 
 
     Interpolated in the deviance's root, which is straight where the likelihood is normal.
     """
-    known = np.isfinite(deviance)
-    held, root = held[known], np.sqrt(np.maximum(deviance[known], 0.0))
+    root = np.sqrt(np.maximum(deviance, 0.0))
     out = np.flatnonzero(root >= np.sqrt(quantile))
-    if not len(out) or len(held) < 2:
+    if not len(out):
         return None
     k = out[0]
     share = (np.sqrt(quantile) - root[k - 1]) / (root[k] - root[k - 1])
