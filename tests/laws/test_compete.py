@@ -9,7 +9,6 @@ from scaling.laws import usable_runs
 from scaling.laws.compete import compete
 from scaling.laws.multiverse import multiverse
 
-
 LAWS = ("kaplan_n", "chinchilla", "kaplan_d", "chinchilla_shared")  # by exact derivatives: quick
 
 
