@@ -1,11 +1,12 @@
 """How often the intervals hold the truth: the table of experiments/calibration, by one command.
 
     python tools/coverage.py --quick           a look, a few minutes
-    python tools/coverage.py --write           500 sweeps a row: results.csv and the tables of the README
-    python tools/coverage.py --published published          adds the rolling hold-out on published runs
+    python tools/coverage.py --write           500 sweeps a row, an hour or more: results.csv
+    python tools/coverage.py --published FOLDER --write     rolling hold-out on published runs
 
 Rows are synthetic sweeps from a known law: surface x design x noise x delta of the fit, by method. The same
-arguments give the same numbers, whatever the number of workers.
+arguments give the same numbers, whatever the number of workers. With --only and --methods the table is
+made in parts: --write replaces the rows that were made and keeps the others.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from rich.progress import Progress  # noqa: E402
 from scaling.errors import UserError  # noqa: E402
 from scaling.laws.uncertainty.coverage import Scenario, covered  # noqa: E402
 from scaling.laws.uncertainty.resampling import DEFAULT, METHODS  # noqa: E402
+from scaling.laws.uncertainty.rolling_coverage import rolling_coverage  # noqa: E402
 
 HOME = pathlib.Path(__file__).parent.parent / "experiments" / "calibration"
 DELTAS = (1e-3, 1e-2)
@@ -59,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="two rows of 50 sweeps")
     parser.add_argument("--only", metavar="TEXT", help="rows whose name holds the text")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="K")
-    parser.add_argument("--write", action="store_true", help="freeze results.csv and the README's tables")
+    parser.add_argument("--write", action="store_true", help="freeze the CSV in experiments/calibration")
+    parser.add_argument("--no-holdout", action="store_true", help="without the forecasts' model error")
     parser.add_argument("--published", metavar="FOLDER", help="the published runs")
     options = parser.parse_args(arguments)
     scenarios = QUICK if options.quick else SCENARIOS
@@ -73,17 +76,26 @@ def main(arguments: list[str] | None = None) -> int:
         if not scenarios:
             raise UserError(f"no row's name holds {options.only!r}")
         sweeps = min(options.sweeps, 50) if options.quick else options.sweeps
-        results = run(scenarios, methods, sweeps, options.replicates, options.workers)
+        if options.published:
+            results, shown, file = published(options.published), rolling_table, "published.csv"
+        else:
+            results = run(scenarios, methods, sweeps, options.replicates, options.workers,
+                          not options.no_holdout)
+            shown, file = table, "results.csv"
+            if options.write and (HOME / file).is_file():
+                results = merged(pd.read_csv(HOME / file), results)
     except UserError as error:
         print(f"coverage.py: {error}", file=sys.stderr)
         return 2
-    print(table(results))
+    print(shown(results))
     if options.write:
-        results.to_csv(HOME / "results.csv", index=False, float_format="%.4g", lineterminator="\n")
+        results.to_csv(HOME / file, index=False, float_format="%.4g", lineterminator="\n")
     return 0
 
 
-def _block(scenario: Scenario, seeds: range, methods: tuple[str, ...], replicates: int) -> list[dict]:
+def _block(
+    scenario: Scenario, seeds: range, methods: tuple[str, ...], replicates: int, holdout: bool
+) -> list[dict]:
     """Sweeps of one scenario. A sweep that cannot be fitted counts as one whose intervals miss.
 
     Profiles and the rolling hold-out, which cost most of the time, are made for the plainest noise alone.
@@ -94,7 +106,8 @@ def _block(scenario: Scenario, seeds: range, methods: tuple[str, ...], replicate
         methods = tuple(method for method in methods if method != "profile")
     for seed in seeds:
         try:
-            found = covered(scenario, seed, methods, replicates, forecast=plain and scenario.delta == 1e-3)
+            found = covered(scenario, seed, methods, replicates,
+                            forecast=holdout and plain and scenario.delta == 1e-3)
         except UserError:
             rows.append({"seed": seed, "method": None, "quantity": None, "inside": False, "width": np.nan})
             continue
@@ -103,7 +116,8 @@ def _block(scenario: Scenario, seeds: range, methods: tuple[str, ...], replicate
 
 
 def run(
-    scenarios: tuple[Scenario, ...], methods: tuple[str, ...], sweeps: int, replicates: int, workers: int
+    scenarios: tuple[Scenario, ...], methods: tuple[str, ...], sweeps: int, replicates: int, workers: int,
+    holdout: bool,
 ) -> pd.DataFrame:
     """A row for each scenario, method and quantity: coverage, its standard error, the median width."""
     blocks = [range(begin, min(begin + _BLOCK, sweeps)) for begin in range(0, sweeps, _BLOCK)]
@@ -114,7 +128,8 @@ def run(
         per_scenario = {scenario: [] for scenario in scenarios}
         with concurrent.futures.ProcessPoolExecutor(workers) as pool:
             go = pool.map if workers > 1 else map
-            found = go(_block, *zip(*tasks), [methods] * len(tasks), [replicates] * len(tasks))
+            same = [[each] * len(tasks) for each in (methods, replicates, holdout)]
+            found = go(_block, *zip(*tasks), *same)
             for (scenario, _), rows in zip(tasks, found):
                 per_scenario[scenario] += rows
                 progress.advance(bar)
@@ -130,6 +145,52 @@ def run(
                 "standard_error": np.sqrt(share * (1 - share) / sweeps), "width": part.width.median(),
             })
     return pd.DataFrame(results)
+
+
+def merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Both, without the old rows that were made anew, in the order of SETTINGS."""
+    keys = ["surface", "design", "noise", "size", "delta", "method", "quantity"]
+    both = pd.concat([old, new]).drop_duplicates(keys, keep="last")
+    order = {scenario: i for i, scenario in enumerate(SCENARIOS)}
+    methods = [*METHODS, "profile"]
+    at = [(order.get(Scenario(row.surface, row.design, row.noise, row.size_, row.delta), len(order)),
+           methods.index(row.method)) for row in both.rename(columns={"size": "size_"}).itertuples()]
+    return both.iloc[sorted(range(len(at)), key=at.__getitem__)]
+
+
+def published(folder: str) -> pd.DataFrame:
+    """A row for each published set and delta: share of the held-out runs inside the intervals."""
+    sys.path.insert(0, str(HOME))
+    from published import SETS, published_runs
+
+    rows = []
+    for name, delta in itertools.product(SETS, DELTAS):
+        asked = rolling_coverage(published_runs(folder, name), delta)
+        row = {"set": name, "delta": delta}
+        for which, part in (("next", [a for a in asked if a.adjacent]),
+                            ("further", [a for a in asked if not a.adjacent])):
+            row[f"{which}_runs"] = len(part)
+            for field in ("inside", "inside_with_model_error"):
+                row[f"{which}_{field}"] = np.mean([getattr(a, field) for a in part]) if part else np.nan
+            row[f"{which}_half_width"] = np.median([a.half_width_with for a in part]) if part else np.nan
+        rows.append(row)
+        print(f"{name}, delta {delta:g}", file=sys.stderr)
+    return pd.DataFrame(rows)
+
+
+def rolling_table(results: pd.DataFrame) -> str:
+    """Markdown: percent of the held-out runs inside, without and with model error; means over the sets."""
+    kinds = ["next_inside", "next_inside_with_model_error", "further_inside",
+             "further_inside_with_model_error"]
+    lines = ["| runs | delta | next group | next, with model error | further | further, with model error |",
+             "|---" * 6 + "|"]
+    for _, row in results.iterrows():
+        cells = [f"{100 * row[kind]:.0f}" for kind in kinds]
+        lines.append("| " + " | ".join([row["set"], f"{row.delta:g}", *cells]) + " |")
+    for delta, part in results.groupby("delta"):
+        cells = [f"**{100 * part[kind].mean():.0f}**" for kind in kinds]
+        lines.append("| " + " | ".join(["**mean of the sets**", f"{delta:g}", *cells]) + " |")
+    return "\n".join(lines)
 
 
 def table(results: pd.DataFrame) -> str:
