@@ -10,7 +10,7 @@ from refits import Published, Refit, columns_of, refit
 from scaling.laws.allocation import exponents, optimal
 from scaling.laws.approaches.isoflop import fit_isoflop
 from scaling.laws.forms.chinchilla import CHINCHILLA
-from scaling.laws.runs import RunSet, usable_runs
+from scaling.laws.table.runs import RunSet, usable_runs
 
 DATA = "isoflops"
 FILE = "openathena_isoflops.csv"

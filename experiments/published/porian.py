@@ -8,7 +8,7 @@ from refits import Published, refit
 from scaling.errors import UserError
 from scaling.laws.approaches.isoflop import fit_isoflop
 from scaling.laws.forms.grammar import SumOfPowers, term
-from scaling.laws.runs import usable_runs
+from scaling.laws.table.runs import usable_runs
 
 DATA = "porian"
 OPTIMA, RUNS = "porian_optima.csv", "porian_isoflop.csv"

@@ -9,8 +9,8 @@ from scaling.commands.tables import console
 from scaling.errors import UserError
 from scaling.laws import LAWS, LawFit, LawFits, Prediction
 from scaling.laws.certified import certificate_line, certify_fit
-from scaling.laws.expressions import point
 from scaling.laws.law_file import write_law
+from scaling.laws.table.expressions import point
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

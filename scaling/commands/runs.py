@@ -8,11 +8,11 @@ import pandas as pd
 from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.laws import FORMS, LAWS, IsoflopFit, LawFit, LawFits, RunSet, fit, fit_all, usable_runs
-from scaling.laws.csv_table import read_table
 from scaling.laws.fits import of_one
 from scaling.laws.fitting.objectives import NAMES as OBJECTIVES
 from scaling.laws.law_file import read_law
-from scaling.laws.selection import select
+from scaling.laws.table.csv_table import read_table
+from scaling.laws.table.selection import select
 from scaling.laws.uncertainty.resampling import DEFAULT, METHODS
 from scaling.results import read_records, runs_table
 from scaling.results.record import PARAMETER_CONVENTIONS

@@ -30,10 +30,10 @@ from scaling.laws.law_fit import LawFit, fit_law
 from scaling.laws.multiverse import multiverse
 from scaling.laws.plotting import plot
 from scaling.laws.prediction import Prediction
-from scaling.laws.runs import RunSet, read_runs, usable_runs
 from scaling.laws.scoreboard import Scoreboard, read_scoreboard
 from scaling.laws.seals import Score, TargetScore, read_seal, seal, verify
-from scaling.laws.selection import last_checkpoints, select
+from scaling.laws.table.runs import RunSet, read_runs, usable_runs
+from scaling.laws.table.selection import last_checkpoints, select
 
 fit_isoflop = functools.partial(fit, "isoflop")
 fit_chinchilla = functools.partial(fit, "chinchilla")

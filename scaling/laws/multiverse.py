@@ -17,7 +17,7 @@ from scaling.errors import UserError
 from scaling.laws.allocation import FlopsRelation
 from scaling.laws.fitting.point_fit import FitError, fit_form
 from scaling.laws.forms import FORMS
-from scaling.laws.runs import RunSet, usable_runs
+from scaling.laws.table.runs import RunSet, usable_runs
 
 FORMS_TRIED = ("chinchilla", "chinchilla_shared")
 DELTAS = (1e-3, 1e-2, np.inf)

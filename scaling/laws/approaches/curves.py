@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from scaling.laws.fitting.point_fit import FitError
-from scaling.laws.runs import RunSet
+from scaling.laws.table.runs import RunSet
 
 SAME_SIZE = 0.005  # parameter counts that differ by less are one size (digitised tables jitter)
 MIN_SIZES = 3  # with fewer, no size has a smaller and a larger one to be compared with

@@ -8,7 +8,7 @@ from scaling.laws.approaches.curves import Curves
 from scaling.laws.approaches.optimum_lines import OptimumLines
 from scaling.laws.approaches.powerlaw import LineFit, PowerLawFit, fit_frontier
 from scaling.laws.fitting.point_fit import FitError
-from scaling.laws.runs import RunSet
+from scaling.laws.table.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights
 
 GRID = 1500  # values of C, as in the paper

@@ -9,7 +9,7 @@ from scaling.laws.approaches.optimum_lines import OptimumLines
 from scaling.laws.approaches.parabola import Parabola, fit_parabola
 from scaling.laws.approaches.powerlaw import LineFit, PowerLawFit, fit_frontier
 from scaling.laws.fitting.point_fit import FitError
-from scaling.laws.runs import RunSet
+from scaling.laws.table.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, residual_draws
 
 MIN_BUDGETS_OF_FRONTIER = 3

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from scaling.laws.fitting.point_fit import FitError
-from scaling.laws.runs import RunSet
+from scaling.laws.table.runs import RunSet
 
 
 @dataclasses.dataclass(frozen=True)

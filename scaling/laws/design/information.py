@@ -12,7 +12,7 @@ from scipy.special import ndtr, stdtrit
 
 from scaling.errors import UserError
 from scaling.laws.forms.grammar import Form, SumOfPowers
-from scaling.laws.runs import RunSet
+from scaling.laws.table.runs import RunSet
 
 # Natural coordinates are logs, and exponents that multiply logs of up to 40: at this step the five-point
 # rule is exact to seven digits, and an optimum found by search to 1e-7 still gives three.

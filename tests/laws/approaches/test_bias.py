@@ -15,7 +15,7 @@ from scaling.laws.approaches.isoflop import fit_isoflop, usable_parabolas
 from scaling.laws.approaches.powerlaw import LineFit
 from scaling.laws.fitting.point_fit import FitError, fit_form
 from scaling.laws.forms.chinchilla import CHINCHILLA
-from scaling.laws.runs import usable_runs
+from scaling.laws.table.runs import usable_runs
 
 SMALL = np.geomspace(1e17, 1e21, 5)
 LARGE = np.geomspace(1e18, 1e22, 5)

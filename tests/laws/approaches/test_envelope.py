@@ -11,7 +11,7 @@ import pytest
 from scaling.laws.approaches.curves import Curves
 from scaling.laws.approaches.envelope import fit_envelope
 from scaling.laws.fitting.point_fit import FitError
-from scaling.laws.runs import usable_runs
+from scaling.laws.table.runs import usable_runs
 
 E, A, B, ALPHA, BETA = 1.69, 406.4, 410.7, 0.34, 0.28  # Hoffmann et al. 2022, equation 10
 N_EXPONENT = BETA / (ALPHA + BETA)

@@ -9,7 +9,7 @@ import pytest
 from scaling.errors import UserError
 from scaling.laws import read_runs, usable_runs
 
-_BESIDE = pathlib.Path(__file__).resolve().parents[3] / "shared" / "published"
+_BESIDE = pathlib.Path(__file__).resolve().parents[4] / "shared" / "published"
 PUBLISHED = pathlib.Path(os.environ.get("SCALING_PUBLISHED_DATA", _BESIDE))
 published = pytest.mark.skipif(
     not PUBLISHED.is_dir(), reason="no published runs; set SCALING_PUBLISHED_DATA"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from scaling.errors import UserError
-from scaling.laws.expressions import condition, point
+from scaling.laws.table.expressions import condition, point
 
 
 @pytest.fixture(scope="module")

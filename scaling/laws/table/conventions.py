@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from scaling.errors import UserError
-from scaling.laws.checks import checked, positive
-from scaling.laws.csv_table import numbers
+from scaling.laws.table.checks import checked, positive
+from scaling.laws.table.csv_table import numbers
 
 FLOPS = ("train_flops", "flops")  # columns of C: the one we write, and the one that others do
 _MIXED = 1.5  # spread of C / (6 N D) about a smooth function of N that one convention may explain

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from scaling.errors import UserError
-from scaling.laws.expressions import condition
-from scaling.laws.identity import row_numbers, run_names
-from scaling.laws.runs import RunSet
+from scaling.laws.table.expressions import condition
+from scaling.laws.table.identity import row_numbers, run_names
+from scaling.laws.table.runs import RunSet
 
 
 def select(

@@ -7,7 +7,7 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.laws import read_runs, usable_runs
-from scaling.laws.csv_table import read_table
+from scaling.laws.table.csv_table import read_table
 
 GOOD = "n_params,n_tokens,loss\n1e5,1e6,4.0\n2e5,1e6,3.9\n"
 

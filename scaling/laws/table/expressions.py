@@ -19,8 +19,8 @@ import pandas as pd
 
 from scaling.config import did_you_mean
 from scaling.errors import UserError
-from scaling.laws.csv_table import number, numbers
-from scaling.laws.identity import row_numbers
+from scaling.laws.table.csv_table import number, numbers
+from scaling.laws.table.identity import row_numbers
 
 _LONGEST, _DEEPEST = 1000, 50
 _FUNCTIONS: dict[str, Callable] = {

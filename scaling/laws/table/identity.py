@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from scaling.laws.csv_table import RUN_NAMES
+from scaling.laws.table.csv_table import RUN_NAMES
 
 _STEPS = ("step", "steps", "current_step", "current_steps", "global_step", "train_step", "iteration",
           "iterations", "iter", "checkpoint", "ckpt", "ckpt_step")

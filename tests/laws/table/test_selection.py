@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from scaling.errors import UserError
-from scaling.laws.selection import select
+from scaling.laws.table.selection import select
 
 
 @pytest.fixture
