@@ -16,14 +16,22 @@ class EvaluationConfig(Config):
     """How often the fixed validation set is read: `n_evaluations` times, evenly, the last at the end.
 
     batch_size: validation rows per call.
+    noise_scale_batches: training batches over which each evaluation also measures the gradient-noise
+        scale (see `scaling.training.noise_scale`), or 0 for none.
     """
 
     n_evaluations: int = 4
     batch_size: int = 64
+    noise_scale_batches: int = 0
 
     def validate(self) -> None:
         self.require(self.n_evaluations >= 1, "n_evaluations", "an integer of at least 1")
         self.require(self.batch_size >= 1, "batch_size", "an integer of at least 1")
+        self.require(
+            self.noise_scale_batches == 0 or self.noise_scale_batches >= 2,
+            "noise_scale_batches",
+            "0, or at least 2 batches to compare",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

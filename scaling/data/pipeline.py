@@ -71,6 +71,13 @@ class TrainStream:
         self._next += k
         return batches
 
+    def peek(self, k: int) -> np.ndarray:
+        """The batches that `next_batches(k)` will give, without taking them."""
+        state = self.get_state()
+        batches = self.next_batches(k)
+        self.set_state(state)
+        return batches
+
     def get_state(self) -> dict[str, Any]:
         """JSON values from which `set_state` continues with the very next batch."""
         return {"next_index": self._next, **self._identity}

@@ -24,6 +24,7 @@ class Evaluation:
     loss: nats per token, mean over all validation tokens.
     standard_error: of that mean over validation windows (sampling of the text, not of seeds).
     bits_per_byte: the same total over the UTF-8 bytes of the text, in bits.
+    noise_scale: of the training gradient, in tokens: about the critical batch; where it was asked for.
     """
 
     step: int
@@ -31,6 +32,7 @@ class Evaluation:
     loss: float | None
     standard_error: float | None
     bits_per_byte: float | None
+    noise_scale: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """train(experiment, run_dir) -> RunRecord."""
 
+import dataclasses
 import datetime
 import json
 import time
@@ -20,6 +21,7 @@ from scaling.training import provenance
 from scaling.training.checkpoints import Checkpoints
 from scaling.training.evaluation import evaluate
 from scaling.training.metrics import MetricsLog
+from scaling.training.noise_scale import noise_scale
 from scaling.training.preemption import Preempted, StopRequest
 from scaling.training.program import Program, TrainState, program_for
 from scaling.training.progress import RunProgress
@@ -175,6 +177,10 @@ class _Run:
             step,
             step * self.experiment.tokens_per_step,
         )
+        if k := self.experiment.evaluation.noise_scale_batches:
+            moments = self.program.gradient_moments(state.params, self.stream.peek(k))
+            scale = noise_scale(*moments, k, self.experiment.tokens_per_step)
+            evaluation = dataclasses.replace(evaluation, noise_scale=scale)
         self.evaluations.append(evaluation)
         self.metrics.add_evaluation(evaluation)
 

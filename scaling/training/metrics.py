@@ -70,7 +70,7 @@ class MetricsLog:
                         self._board.add_scalar(f"train/{name}", line[name], line["step"])
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
-        for name in ("loss", "bits_per_byte"):
+        for name in ("loss", "bits_per_byte", "noise_scale"):
             value = getattr(evaluation, name)
             if value is not None:
                 self._board.add_scalar(f"validation/{name}", value, evaluation.step)

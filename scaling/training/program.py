@@ -4,7 +4,9 @@ Learning rates, schedule, seed and step count are arguments, so every run of one
 same program, in this process through a cache and in others through JAX's persistent one.
 """
 
+import functools
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +29,7 @@ from scaling.partitioning import (
     make_mesh,
     parameter_shardings,
 )
+from scaling.training.noise_scale import gradient_moments
 
 # Updates of a tiny model take about a millisecond, as long as dispatching one; a chunk of this many
 # FLOPs makes dispatch cheap and is still short enough to stop after.
@@ -100,6 +103,24 @@ class Program:
         """Row sums of nats and weights, device arrays [R], for int rows [R, T + 1]."""
         return self._evaluate(params, jax.device_put(self.objective.example(rows), self._rows))
 
+    def gradient_moments(self, params: Any, rows: np.ndarray) -> tuple[float, float]:
+        """Mean of |g_i|^2 and |mean of g_i|^2 over k batches, int rows [k, batch, T + 1]."""
+        batches = jax.device_put(self.objective.example(rows), self._batches)
+        micro, whole = self._gradient_moments(params, batches)
+        return float(micro), float(whole)
+
+    @functools.cached_property
+    def _gradient_moments(self) -> Callable[[Any, Any], tuple[jax.Array, jax.Array]]:
+        return jax.jit(
+            gradient_moments(self._mean_loss),
+            in_shardings=(self.state_shardings.params, self._batches),
+            out_shardings=self._everywhere,
+        )
+
+    def _mean_loss(self, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        sums = self._row_sums(params, batch)
+        return sums.loss.sum() / sums.weight.sum()
+
     def _row_sums(self, params: Any, batch: dict[str, jax.Array]) -> LossSums:
         return self.objective.loss(self.model.apply(params, batch, self._constrain), batch)
 
@@ -118,12 +139,8 @@ class Program:
             params = self.model.init(seed, init_std)
             return TrainState(params, init_adamw(params), jnp.int32(0))
 
-        def mean_loss(params, batch):
-            sums = self._row_sums(params, batch)
-            return sums.loss.sum() / sums.weight.sum()
-
         def update(state: TrainState, batch, hp) -> tuple[TrainState, dict[str, jax.Array]]:
-            loss, gradients = jax.value_and_grad(mean_loss)(state.params, batch)
+            loss, gradients = jax.value_and_grad(self._mean_loss)(state.params, batch)
             params, optimizer, metrics = apply_adamw(
                 self._schedule_shape, hp, state.params, state.optimizer, gradients, state.step
             )
