@@ -92,6 +92,8 @@ def _compare(args) -> int:
     else:
         from scaling.laws.multiverse import multiverse
 
+        if args.last_checkpoints:
+            raise UserError("--last-checkpoints: --multiverse fits all rows as well as the last ones")
         answer = multiverse(selected(args)[0], args.multiverse, seed=settings(args)["seed"])
     if args.json:
         print(json.dumps(answer.to_json(), allow_nan=False))

@@ -12,8 +12,9 @@ from scaling.laws.fits import of_one
 from scaling.laws.fitting.objectives import NAMES as OBJECTIVES
 from scaling.laws.law_file import read_law
 from scaling.laws.table.csv_table import read_table
-from scaling.laws.table.selection import select
-from scaling.laws.uncertainty.resampling import DEFAULT, METHODS
+from scaling.laws.table.selection import last_checkpoints, select
+from scaling.laws.uncertainty.posterior import imported_emcee
+from scaling.laws.uncertainty.resampling import ALL_METHODS, DEFAULT, POSTERIOR
 from scaling.results import read_records, runs_table
 from scaling.results.record import PARAMETER_CONVENTIONS
 
@@ -24,8 +25,8 @@ def add_run_arguments(parser, optional: bool = False) -> None:
     parser.add_argument("runs", nargs="?" if optional else None,
                         help="folder of a sweep, a CSV of runs, or a law file (.json)")
     parser.add_argument("--bootstrap", type=int, metavar="K", help="replicates (default: 1000)")
-    parser.add_argument("--method", choices=METHODS, metavar="NAME",
-                        help=f"of the bootstrap: {', '.join(METHODS)} (default: {DEFAULT})")
+    parser.add_argument("--method", choices=ALL_METHODS, metavar="NAME",
+                        help=f"of the intervals: {', '.join(ALL_METHODS)} (default: {DEFAULT})")
     parser.add_argument("--level", type=float, help="of intervals (default: 0.9)")
     parser.add_argument("--seed", type=int, help="of the bootstrap (default: 0)")
     parser.add_argument("--delta", type=float,
@@ -36,6 +37,8 @@ def add_run_arguments(parser, optional: bool = False) -> None:
                         help="keep only rows like this, by column: 'loss < 4 and dataset == \"c4\"'")
     parser.add_argument("--drop", action="append", metavar="EXPR",
                         help="leave out rows like this; they are listed in the result")
+    parser.add_argument("--last-checkpoints", action="store_true", default=None,
+                        help="fit the last row of each run alone; the others are listed as dropped")
     parser.add_argument("--params-convention", metavar="NAME",
                         help="which parameters of a sweep's runs count in N: "
                         + ", ".join(PARAMETER_CONVENTIONS) + " (default: body_and_head)")
@@ -77,12 +80,15 @@ def settings(args) -> dict:
     for name in ("objective", "method"):
         if getattr(args, name):
             chosen[name] = getattr(args, name)
+    if args.method == POSTERIOR:
+        imported_emcee()  # else `fit_all` would go on without approach 3
     return chosen
 
 
 def law_from_file(args) -> LawFit | LawFits:
     """The law of a law file. Raises `UserError` for options that it says itself."""
-    named = {"params_convention", "objective", "method", "where", "drop", *_DEFAULTS}
+    named = {"params_convention", "objective", "method", "where", "drop", "last_checkpoints",
+             *_DEFAULTS}
     for name in sorted(named):
         if getattr(args, name) is not None:
             raise UserError(f"--{name.replace('_', '-')}: a law file says itself how it was fitted;"
@@ -93,7 +99,8 @@ def law_from_file(args) -> LawFit | LawFits:
 def runs_to_fit(args, columns: Iterable[str] = ("n_params", "n_tokens"), target: str = "loss") -> RunSet:
     """The usable runs: a sweep's (without the targets of forecasts), or a CSV's."""
     table, dropped = selected(args, (*columns, target))
-    return usable_runs(table, str(args.runs), columns, target, dropped)
+    runs = usable_runs(table, str(args.runs), columns, target, dropped)
+    return last_checkpoints(runs) if args.last_checkpoints else runs
 
 
 def selected(args, needed: Iterable[str] = ("n_params", "n_tokens", "loss")) -> tuple[pd.DataFrame, list]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.fitting.point_fit import PointFit
+from scaling.laws.uncertainty.bootstrap import Bootstrap
 from scaling.laws.uncertainty.noise import Noise, measured_noise
 
 _BEND = 1.345  # deviations at which the likelihood turns from normal to exponential tails
@@ -28,11 +29,21 @@ class Posterior:
     walkers: int
     autocorrelation: float | None
     acceptance: float
+    seed: int
 
     @property
     def converged(self) -> bool:
         """Whether the chain is at least 50 autocorrelation times long."""
         return self.autocorrelation is not None and self.steps >= _ENOUGH * self.autocorrelation
+
+    def record(self, law: str) -> Bootstrap:
+        """How the draws were made, and whether the chain is long enough to be trusted; as a bootstrap's."""
+        length = ("too short to tell its autocorrelation" if self.autocorrelation is None else
+                  f"{self.steps / self.autocorrelation:.0f} autocorrelation times")
+        if not self.converged:
+            length += f": under {_ENOUGH}, intervals may be too narrow"
+        method = f"posterior by emcee, {self.walkers} walkers x {self.steps} steps, {length}"
+        return Bootstrap(method, len(self.draws), 0, self.seed)
 
     def to_json(self) -> dict:
         return {"steps": self.steps, "walkers": self.walkers, "autocorrelation": self.autocorrelation,
@@ -57,10 +68,7 @@ def posterior(
     Raises `UserError` if emcee is missing, rows share a run (they are not independent), or the
     objective is not symmetric.
     """
-    try:
-        import emcee
-    except ImportError:
-        raise UserError("the posterior needs emcee: pip install 'scaling[posterior]'") from None
+    emcee = imported_emcee()
     if len(np.unique(run_of_row)) < len(run_of_row):
         raise UserError("posterior: several rows of one run are not independent; keep one row a run,"
                         " or use a bootstrap, which keeps them together")
@@ -88,8 +96,17 @@ def posterior(
     return Posterior(
         draws=point.centring.to_natural(chain[:, :p]), deviation=np.exp(chain[:, p]),
         steps=sampler.iteration, walkers=walkers, autocorrelation=time,
-        acceptance=float(np.mean(sampler.acceptance_fraction)),
+        acceptance=float(np.mean(sampler.acceptance_fraction)), seed=seed,
     )
+
+
+def imported_emcee():
+    """The sampler's module. Raises `UserError` with the command that installs it."""
+    try:
+        import emcee
+    except ImportError:
+        raise UserError("the posterior needs emcee: pip install 'scaling[posterior]'") from None
+    return emcee
 
 
 def _around(noise: Noise, point: PointFit, walkers: int, rng) -> np.ndarray:

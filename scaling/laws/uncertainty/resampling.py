@@ -1,4 +1,4 @@
-"""Bootstraps of a fit: noise or runs drawn again, the law refitted to each draw."""
+"""Draws of a law's parameters: refitted to noise or runs drawn again, or from the posterior."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,13 +10,16 @@ from scaling.errors import UserError
 from scaling.laws.fitting.point_fit import PointFit
 from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, residual_draws
 from scaling.laws.uncertainty.noise import Noise, measured_noise
+from scaling.laws.uncertainty.posterior import Posterior, posterior
 
-METHODS = {
+METHODS = {  # bootstraps
     "wild": "wild by run: each run keeps its own residual (HC3), with a random sign",
     "cases": "cases by run: runs drawn with replacement",
     "residual": "residuals pooled over runs (HC2), Student's t",
 }
 DEFAULT = "wild"
+POSTERIOR = "posterior"
+ALL_METHODS = (*METHODS, POSTERIOR)
 _NUMBERS = 1 << 22  # replicates x points refitted at once
 
 
@@ -47,8 +50,9 @@ def resample(
     replicates: int = 1000,
     seed: int = 0,
     seed_noise: float = 0.0,
-) -> Resamples:
-    """Refits of resampled data, the same for the same seed. Rows of one run stay together.
+) -> Resamples | Posterior:
+    """Draws of the parameters by one of `ALL_METHODS`, the same for the same seed. Rows of one run stay
+    together.
 
     run_of_row: (points,) a number per run from 0, see `bootstrap.clusters`. seed_noise: a floor for
     run-to-run noise, standard deviation of the log, for `wild` and `residual` (`cases` cannot know it).
@@ -58,12 +62,15 @@ def resample(
         differ from run to run. Residuals are those of `noise.Noise`, inflated by the leverage of their run.
     cases: weights by how often each run is drawn (Efron 1979).
     residual: every run draws one of the residuals of all, so noise is taken to be the same everywhere.
+    posterior: no refits but `replicates` samples of the posterior, which knows no floor of the noise.
 
     Raises `UserError` for a method that does not exist, or noise of random sign where the objective is
     not symmetric.
     """
+    if method == POSTERIOR:
+        return posterior(point, run_of_row, replicates, seed)
     if method not in METHODS:
-        raise UserError(f"no bootstrap {method!r}{did_you_mean(method, METHODS)}")
+        raise UserError(f"no method {method!r}{did_you_mean(method, ALL_METHODS)}")
     n = len(point.log_residuals)
     if method == "cases":
         data = ((point.problem.log_target, weights)

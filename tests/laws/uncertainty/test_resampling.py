@@ -95,7 +95,7 @@ def test_raw_objectives_have_their_own_sandwich(objective, line, fit_line):
 
 
 def test_mistakes_are_refused(line, fit_line):
-    with pytest.raises(UserError, match="no bootstrap 'wyld'.*wild"):
+    with pytest.raises(UserError, match="no method 'wyld'.*wild"):
         resample(line.point, line.run_of_row, "wyld")
     floor = fit_line(line.x, line.y, objective="asymmetric", delta=1e-2)
     with pytest.raises(UserError, match="asymmetric.*use cases"):
