@@ -159,21 +159,24 @@ def merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def published(folder: str) -> pd.DataFrame:
-    """A row for each published set and delta: share of the held-out runs inside the intervals."""
+    """A row for each published set, delta, and number of groups of compute in the fit: share of the held-out
+    runs inside the intervals. Fits to 2 or 3 groups have no or one fold to measure their form's error on."""
     sys.path.insert(0, str(HOME))
     from published import SETS, published_runs
 
     rows = []
     for name, delta in itertools.product(SETS, DELTAS):
         asked = rolling_coverage(published_runs(folder, name), delta)
-        row = {"set": name, "delta": delta}
-        for which, part in (("next", [a for a in asked if a.adjacent]),
-                            ("further", [a for a in asked if not a.adjacent])):
-            row[f"{which}_runs"] = len(part)
-            for field in ("inside", "inside_with_model_error"):
-                row[f"{which}_{field}"] = np.mean([getattr(a, field) for a in part]) if part else np.nan
-            row[f"{which}_half_width"] = np.median([a.half_width_with for a in part]) if part else np.nan
-        rows.append(row)
+        for few in (True, False):
+            row = {"set": name, "delta": delta, "groups_in_fit": "2-3" if few else "4+"}
+            these = [a for a in asked if (a.groups < 4) == few]
+            for which, part in (("next", [a for a in these if a.adjacent]),
+                                ("further", [a for a in these if not a.adjacent])):
+                row[f"{which}_runs"] = len(part)
+                for field in ("inside", "inside_with_model_error"):
+                    row[f"{which}_{field}"] = np.mean([getattr(a, field) for a in part]) if part else np.nan
+                row[f"{which}_half_width"] = np.median([a.half_width_with for a in part]) if part else np.nan
+            rows.append(row)
         print(f"{name}, delta {delta:g}", file=sys.stderr)
     return pd.DataFrame(rows)
 
@@ -182,14 +185,15 @@ def rolling_table(results: pd.DataFrame) -> str:
     """Markdown: percent of the held-out runs inside, without and with model error; means over the sets."""
     kinds = ["next_inside", "next_inside_with_model_error", "further_inside",
              "further_inside_with_model_error"]
-    lines = ["| runs | delta | next group | next, with model error | further | further, with model error |",
-             "|---" * 6 + "|"]
+    names = ["runs", "delta", "groups in the fit", "next group", "next, with model error", "further",
+             "further, with model error"]
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
     for _, row in results.iterrows():
         cells = [f"{100 * row[kind]:.0f}" for kind in kinds]
-        lines.append("| " + " | ".join([row["set"], f"{row.delta:g}", *cells]) + " |")
-    for delta, part in results.groupby("delta"):
+        lines.append("| " + " | ".join([row["set"], f"{row.delta:g}", row.groups_in_fit, *cells]) + " |")
+    for (delta, groups), part in results.groupby(["delta", "groups_in_fit"]):
         cells = [f"**{100 * part[kind].mean():.0f}**" for kind in kinds]
-        lines.append("| " + " | ".join(["**mean of the sets**", f"{delta:g}", *cells]) + " |")
+        lines.append("| " + " | ".join(["**mean of the sets**", f"{delta:g}", groups, *cells]) + " |")
     return "\n".join(lines)
 
 

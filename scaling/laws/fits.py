@@ -190,7 +190,7 @@ def isoflop_holdout(runs: RunSet, level: float, seed: int, seed_noise: float) ->
         curve = fit_parabola(held_out, np.arange(len(held_out)))
         value, draws = law.frontier.log_loss(curve.flops)
         error = value - np.log(curve.loss_opt)
-        variance = float(draws.var() + law.noise**2 * curve.minimum_leverage)
-        return Prediction(np.array([error]), variance, float(error))
+        noise = law.noise * np.sqrt(curve.minimum_leverage)
+        return Prediction(np.array([error]), draws[:, None], float(noise), float(error))
 
     return rolling(runs, forecast, least_groups=MIN_BUDGETS_OF_FRONTIER)

@@ -6,7 +6,7 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.fits import LawFits
-from scaling.laws.prediction import new_run, new_run_interval, noise_at
+from scaling.laws.prediction import new_run, new_run_interval
 from scaling.laws.uncertainty.bootstrap import interval
 
 RULE = (
@@ -177,17 +177,16 @@ def _by_isoflop(fits: LawFits, flops: float, at) -> _Drawn:
 
 def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
     holdout = fits.holdouts[approach]
-    model_error = holdout.model_error(float(np.log(flops / fits.largest_flops)))
-    noise = noise_at(value, law.noise, fits.runs.loss)
-    new = new_run(draws, noise, law.degrees_of_freedom, model_error, fits.seed)
+    e_folds = float(np.log(flops / fits.largest_flops))
+    new = new_run(draws, law.noise, law.degrees_of_freedom, holdout.model_error, e_folds, fits.seed)
     holdout_rms = holdout.to_json()["rms_error_percent"]
     summary = ApproachForecast(
         approach=approach,
         loss=float(np.exp(value)),
         interval=tuple(interval(np.exp(draws), fits.level)),
         predictive_interval=new_run_interval(np.exp(new), len(draws), fits.level),
-        noise=noise,
-        model_error=model_error,
+        noise=law.noise,
+        model_error=holdout.model_error.at(e_folds),
         n_opt=best["n_opt"],
         n_opt_interval=tuple(best["n_opt_interval"]),
         d_opt=best["d_opt"],

@@ -1,13 +1,14 @@
 """Rolling hold-out: fit the smaller budgets, forecast the next one, compare with its runs."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.runs import RunSet
-from scaling.laws.uncertainty.model_error import FoldError, error_per_efold
+from scaling.laws.uncertainty.model_error import FoldError, ModelError, model_error
 
 _MOST_GROUPS = 8
 
@@ -17,14 +18,15 @@ class Prediction:
     """What a law fitted to smaller budgets says of a larger one, against what was measured.
 
     log_errors: law minus measured log loss per held-out point, (points,).
-    variance: of their mean, expected if the form were exactly right (the law's own uncertainty
-    by bootstrap, plus run-to-run noise).
+    draws: the law's log loss at each by bootstrap, (replicates, points).
+    noise: standard deviation of a held-out log loss from run to run.
     optimum_error: the law's log loss at the held-out budget's minimum, minus the parabola's; None
     where that budget has no parabola.
     """
 
     log_errors: np.ndarray
-    variance: float
+    draws: np.ndarray
+    noise: float
     optimum_error: float | None
 
 
@@ -63,16 +65,13 @@ class Holdout:
     folds: tuple[Fold, ...]
     refused: tuple[str, ...]
 
-    def model_error(self, e_folds: float) -> float:
-        """Standard deviation of log loss to add, `e_folds` of compute beyond the data: none where the
-        folds' errors are no larger than chance, see `uncertainty.model_error`."""
-        if e_folds <= 0:
-            return 0.0
-        folds = [
-            FoldError(float(f.prediction.log_errors.mean()), f.prediction.variance, f.e_folds, True)
+    @functools.cached_property
+    def model_error(self) -> ModelError:
+        """What the folds say of the law's form, see `uncertainty.model_error`."""
+        return model_error([
+            FoldError(f.prediction.log_errors, f.prediction.draws, f.prediction.noise, f.e_folds)
             for f in self.folds
-        ]
-        return error_per_efold(folds) * e_folds
+        ])
 
     def to_json(self) -> dict:
         errors = [f.prediction.log_errors for f in self.folds]
@@ -81,7 +80,7 @@ class Holdout:
             "folds": [f.to_json() for f in self.folds],
             "refused": list(self.refused),
             "rms_error_percent": None if rms is None else 100 * rms,
-            "model_error_percent_per_efold": 100 * self.model_error(1.0) if errors else None,
+            "model_error_percent_per_efold": 100 * self.model_error.per_efold if errors else None,
         }
 
 

@@ -13,11 +13,12 @@ from scaling.laws.fitting.point_fit import STARTS, FitError, PointFit, fit_form
 from scaling.laws.forms.grammar import Form
 from scaling.laws.holdout import Holdout, rolling
 from scaling.laws.holdout import Prediction as HeldOut
-from scaling.laws.prediction import Prediction, new_run, noise_at, predicted
+from scaling.laws.prediction import Prediction, new_run, predicted
 from scaling.laws.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, interval
 from scaling.laws.uncertainty.identifiability import Identifiability, identifiability
 from scaling.laws.uncertainty.influence import RunInfluence, influence
+from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, ModelError
 from scaling.laws.uncertainty.resampling import DEFAULT, resample
 
 HOLDOUT_REPLICATES = 100
@@ -115,20 +116,19 @@ class LawFit:
             if not in_range(name, value):
                 raise UserError(f"{name} = {value:g}: expected a positive number")
         value, draws = self.log_value(at)
-        noise = noise_at(value, self.noise, self.runs.loss)
-        new = new_run(draws, noise, self.degrees_of_freedom, self.model_error(at), self.seed)
+        new = new_run(draws, self.noise, self.degrees_of_freedom, *self.model_error(at), self.seed)
         return predicted(at, self.form.target, value, draws, new, self.level)
 
-    def model_error(self, at: dict[str, float]) -> float:
-        """Standard deviation of the log that the law's form may be off at given columns."""
+    def model_error(self, at: dict[str, float]) -> tuple[ModelError, float]:
+        """How far the law's form may be off, and e-folds of compute beyond the runs at given columns."""
         if self.holdout is None or self.relation is None:
-            return 0.0
+            return NO_MODEL_ERROR, 0.0
         flops = at.get("flops")
         if flops is None and {"n_params", "n_tokens"} <= at.keys():
             flops = self.relation.flops(at["n_params"], at["n_tokens"])
         if flops is None:
-            return 0.0
-        return self.holdout.model_error(float(np.log(flops / self.runs.flops.max())))
+            return NO_MODEL_ERROR, 0.0
+        return self.holdout.model_error, float(np.log(flops / self.runs.flops.max()))
 
     def optimal(self, flops: float) -> dict:
         """n_opt, d_opt at C with intervals, the loss there and its interval."""
@@ -278,10 +278,10 @@ def law_holdout(
         columns = columns_of(form, held_out)
         both = form.log_value(np.concatenate([law.point.theta[None], law.draws]), columns)
         errors = both[0] - np.log(held_out.loss)
-        variance = float(np.nanvar(both[1:].mean(axis=1)) + law.noise**2 / len(held_out))
         if not np.isfinite(errors).all():
             raise FitError(f"{form.name}: no value at the held-out runs")
-        return HeldOut(errors, variance, _error_at_minimum(law, held_out))
+        draws = both[1:][np.isfinite(both[1:]).all(axis=1)]
+        return HeldOut(errors, draws, law.noise, _error_at_minimum(law, held_out))
 
     return rolling(runs, forecast, least_groups=2)
 

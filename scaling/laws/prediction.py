@@ -1,10 +1,12 @@
 """What a law says of a run that has not been trained: its value, and where a new run would land."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from scaling.laws.uncertainty.bootstrap import interval
+from scaling.laws.uncertainty.model_error import ModelError
 
 NOISE_DRAWS = 20  # of a new run, per bootstrap replicate
 
@@ -29,26 +31,19 @@ class Prediction:
         }
 
 
-def noise_at(value: float, noise: float, measured: np.ndarray) -> float:
-    """Run-to-run deviation of the log where the law's log is `value`, from that at the measured runs.
-
-    Noise of equal size in nats at every loss. Runs further up are if anything quieter, so this errs
-    on the wide side.
-    """
-    return noise * float(np.exp(np.log(measured).mean() - value))
-
-
 def new_run(
-    draws: np.ndarray, noise: float, degrees_of_freedom: int, model_error: float, seed: int
+    draws: np.ndarray, noise: float, degrees_of_freedom: int, model_error: ModelError, e_folds: float,
+    seed: int | Sequence[int],
 ) -> np.ndarray:
     """Log values of new runs, (NOISE_DRAWS x replicates,), from the law's draws (replicates,).
 
-    Noise is Student's t, because it was estimated from few residuals; model error is normal.
+    noise: standard deviation of a run's log loss, the same at every loss. e_folds: of compute beyond the
+    runs. Noise and model error are Student's t, because they were estimated from few residuals and folds.
     """
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([seed, 1] if isinstance(seed, int) else seed)
     shape = (NOISE_DRAWS, len(draws))
     new = draws + noise * rng.standard_t(max(degrees_of_freedom, 1), shape)
-    return (new + model_error * rng.standard_normal(shape)).ravel()
+    return (new + model_error.at(e_folds) * rng.standard_t(max(model_error.folds, 1), shape)).ravel()
 
 
 def new_run_interval(new: np.ndarray, replicates: int, level: float) -> tuple[float, float]:

@@ -14,9 +14,9 @@ from scaling.errors import UserError
 from scaling.laws.allocation import SIX_N_D
 from scaling.laws.fitting.point_fit import PointFit, fit_form
 from scaling.laws.forms.chinchilla import CHINCHILLA
-from scaling.laws.prediction import new_run, noise_at
+from scaling.laws.prediction import new_run
 from scaling.laws.uncertainty.bootstrap import interval
-from scaling.laws.uncertainty.model_error import error_per_efold
+from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, ModelError, model_error
 from scaling.laws.uncertainty.profile import profile
 from scaling.laws.uncertainty.resampling import DEFAULT, resample
 from scaling.laws.uncertainty.rolling_coverage import Runs, fold_errors
@@ -163,8 +163,8 @@ def covered(
                     for name in ("E", "alpha", "beta")}
         else:
             draws = resample(point, runs.run_of_row, method, replicates, seed).draws
-            slope = _error_per_efold(runs, scenario.delta) if forecast and method == DEFAULT else None
-            ends = _intervals(point, runs, draws, largest, at, level, seed, slope)
+            error = _model_error(runs, scenario.delta) if forecast and method == DEFAULT else None
+            ends = _intervals(point, runs, draws, largest, at, level, seed, error)
         found += [Covered(method, name, bool(low <= truth[name] <= high), float(high - low))
                   for name, (low, high) in ends.items()]
     return found
@@ -188,27 +188,25 @@ def _truth(scenario: Scenario, largest: float, at: dict, rng: np.random.Generato
     return truth
 
 
-def _error_per_efold(runs: Sweep, delta: float) -> float:
+def _model_error(runs: Sweep, delta: float) -> ModelError:
     flops = 6 * runs.n_params * runs.n_tokens
-    return error_per_efold(fold_errors(Runs(**dataclasses.asdict(runs), flops=flops), delta))
+    return model_error(fold_errors(Runs(**dataclasses.asdict(runs), flops=flops), delta))
 
 
 def _intervals(
-    point: PointFit, runs: Sweep, draws, largest, at, level, seed, slope: float | None
+    point: PointFit, runs: Sweep, draws, largest, at, level, seed, error: ModelError | None
 ) -> dict[str, list[float]]:
     alpha, beta = draws[:, 3], draws[:, 4]
     ends = {"E": np.exp(draws[:, 0]), "alpha": alpha, "beta": beta,
             "exponent of N*": beta / (alpha + beta)}
     for times, (n, d) in at.items():
         logs = {"n_params": np.log([float(n)]), "n_tokens": np.log([float(d)])}
-        value = float(point.log_loss(logs)[0])
         law = point.form.log_loss(draws, logs)[:, 0]
-        noise = noise_at(value, point.residual_deviation, runs.loss)
         ends[f"N* at {times}x"] = np.log(_optimum(draws, times * largest)[0])
         ends[f"law at {times}x"] = law
-        ends[f"new run at {times}x"] = new_run(law, noise, point.degrees_of_freedom, 0.0, seed)
-        if slope is not None:
-            ends[f"forecast at {times}x"] = new_run(
-                law, noise, point.degrees_of_freedom, slope * float(np.log(times)), seed
+        kinds = {"new run": NO_MODEL_ERROR} | ({} if error is None else {"forecast": error})
+        for kind, off in kinds.items():
+            ends[f"{kind} at {times}x"] = new_run(
+                law, point.residual_deviation, point.degrees_of_freedom, off, float(np.log(times)), seed
             )
     return {name: interval(values[np.isfinite(values)], level) for name, values in ends.items()}

@@ -6,45 +6,90 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import chdtrc  # scipy.stats takes a second to import
 
-_CHANCE = 0.5  # of errors this large if the form were right, above which none is added
+_CHANCE = 0.3  # of errors this large if the form were right, above which none is added
+_LEAST_DISTANCE = 0.2  # e-folds: runs only just beyond the fit's still test the form at other N / D
 
 
 @dataclasses.dataclass(frozen=True)
 class FoldError:
-    """A law fitted to smaller compute, asked for runs of larger compute.
+    """A law fitted to smaller compute, asked for the runs of the next larger.
 
-    error: law's minus measured log loss, mean over the runs asked for. variance: of that mean if the form
-    is right: the law's own uncertainty by bootstrap, plus run-to-run noise. distance: e-folds of
-    compute beyond the law's runs. adjacent: the runs are those of the next larger group.
+    errors: law's minus measured log loss, (rows,). draws: the law's log loss there by bootstrap,
+    (replicates, rows). noise: standard deviation of one measured log loss. distance: mean e-folds of
+    compute beyond the law's runs.
     """
 
-    error: float
-    variance: float
+    errors: np.ndarray
+    draws: np.ndarray
+    noise: float
     distance: float
-    adjacent: bool
+
+    @property
+    def variances(self) -> np.ndarray:
+        """Of each error if the form is right, (rows,)."""
+        return self.draws.var(axis=0) + self.noise**2
+
+    @property
+    def mean_statistic(self) -> float:
+        """Square of the mean error in standard deviations; chi-squared with 1 degree of freedom."""
+        variance = self.draws.mean(axis=1).var() + self.noise**2 / len(self.errors)
+        return float(self.errors.mean() ** 2 / variance) if variance > 0 else 0.0
+
+    @property
+    def statistic(self) -> float:
+        """Chow's predictive test: chi-squared with as many degrees of freedom as rows."""
+        about = self.draws - self.draws.mean(axis=0)
+        covariance = about.T @ about / len(about) + self.noise**2 * np.eye(len(self.errors))
+        return float(self.errors @ np.linalg.lstsq(covariance, self.errors, rcond=None)[0])
+
+    @property
+    def slope_squared(self) -> float:
+        """What the squared errors exceed their variances by, per squared e-fold."""
+        return float((self.errors**2 - self.variances).mean()) / _asked(self.distance) ** 2
+
+    @property
+    def precision(self) -> float:
+        """Weight of `slope_squared`: it is the less certain the larger the variances are."""
+        return float((_asked(self.distance) ** 2 / self.variances.mean()) ** 2)
 
 
-def error_per_efold(folds: Sequence[FoldError]) -> float:
-    """Standard deviation of log loss that the form is off, per e-fold of compute beyond the runs.
+@dataclasses.dataclass(frozen=True)
+class ModelError:
+    """per_efold: standard deviation of the log that the form is off per e-fold of compute beyond the runs.
+    folds: that it was measured on; with few, a forecast's tails are those of Student's t."""
 
-    Zero where the adjacent folds' errors are no larger than the law's own uncertainty gives by chance (a
-    chi-squared test; adjacent folds share no held-out run). Else what the errors of all folds exceed
-    it by, in proportion to the distance: a wrong form errs more the further it is asked. An error^2
-    estimates variance + (slope x distance)^2, the less certainly the larger the variance is.
+    per_efold: float
+    folds: int
 
-    Where the form is right, always adding the excess makes forecasts cover 92 to 96% instead of 90, because
-    it cannot be negative; the test halves that. Where the form is wrong it hardly matters.
-    experiments/calibration has the figures, and what no hold-out can see.
+    def at(self, e_folds: float) -> float:
+        """Standard deviation of the log, `e_folds` of compute beyond the runs; 0 within them."""
+        return self.per_efold * _asked(e_folds) if e_folds > 0 else 0.0
+
+
+NO_MODEL_ERROR = ModelError(0.0, 0)
+
+
+def model_error(folds: Sequence[FoldError]) -> ModelError:
+    """Zero where the folds' errors are no larger than the law's own uncertainty and noise give by chance.
+
+    Two tests, of the folds' mean errors and of every run's (Chow 1960, "Tests of equality between sets of
+    coefficients"): a form may be off at every size in the same way, or at sizes far from the optimum in
+    ways that cancel. Where either is significant, what the squared errors exceed their variances by, in
+    proportion to the distance: a wrong form errs more the further it is asked.
+
+    Always adding the excess would widen the forecasts of a right form too, because the excess cannot be
+    negative. experiments/calibration has the figures, and what no hold-out can see.
     """
-    near = [fold for fold in folds if fold.adjacent]
-    if not near:
-        return 0.0
-    squared = sum(fold.error**2 / fold.variance for fold in near)
-    if chdtrc(len(near), squared) > _CHANCE:
-        return 0.0
-    error, variance, distance = (
-        np.array([getattr(fold, name) for fold in folds]) for name in ("error", "variance", "distance")
-    )
-    weight = (distance**2 / variance) ** 2
-    slope_squared = (weight * (error**2 - variance) / distance**2).sum() / weight.sum()
-    return float(np.sqrt(max(0.0, slope_squared)))
+    folds = [fold for fold in folds if fold.variances.mean() > 0]
+    if not folds:
+        return NO_MODEL_ERROR
+    means = chdtrc(len(folds), sum(fold.mean_statistic for fold in folds))
+    rows = chdtrc(sum(len(fold.errors) for fold in folds), sum(fold.statistic for fold in folds))
+    if min(means, rows) > _CHANCE:
+        return ModelError(0.0, len(folds))
+    squared = np.average([fold.slope_squared for fold in folds], weights=[fold.precision for fold in folds])
+    return ModelError(float(np.sqrt(max(0.0, squared))), len(folds))
+
+
+def _asked(e_folds: float) -> float:
+    return max(e_folds, _LEAST_DISTANCE)

@@ -12,9 +12,9 @@ import numpy as np
 from scaling.errors import UserError
 from scaling.laws.fitting.point_fit import PointFit, fit_form
 from scaling.laws.forms.chinchilla import CHINCHILLA
-from scaling.laws.prediction import NOISE_DRAWS, noise_at
+from scaling.laws.prediction import new_run
 from scaling.laws.uncertainty.bootstrap import interval
-from scaling.laws.uncertainty.model_error import FoldError, error_per_efold
+from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, FoldError, ModelError, model_error
 from scaling.laws.uncertainty.resampling import DEFAULT, resample
 
 GROUPS = 8
@@ -39,11 +39,12 @@ class Runs:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """One held-out row. adjacent: of the group next to the fit's largest. inside: by the law's uncertainty
-    and noise. inside_with_model_error: also with the model error that the fit's own rolling hold-out
-    shows. half_width, half_width_with: of the intervals, in logs."""
+    """One held-out row. adjacent: of the group next to the fit's largest. groups: in the fit. inside: by
+    the law's uncertainty and noise. inside_with_model_error: also with the model error that the fit's own
+    rolling hold-out shows. half_width, half_width_with: of the intervals, in logs."""
 
     adjacent: bool
+    groups: int
     e_folds: float
     inside: bool
     inside_with_model_error: bool
@@ -83,11 +84,13 @@ class _Fold:
         return np.log(self.held_out.loss)
 
     @property
+    def adjacent(self) -> bool:
+        return self.group == self.begin
+
+    @property
     def error(self) -> FoldError:
-        rows = len(self.law)
-        variance = self.resampled.mean(axis=1).var() + self.point.residual_deviation**2 / rows
-        return FoldError(float((self.law - self.measured).mean()), float(variance),
-                         float(self.e_folds.mean()), self.group == self.begin)
+        return FoldError(self.law - self.measured, self.resampled, self.point.residual_deviation,
+                         float(self.e_folds.mean()))
 
 
 def _folds(
@@ -115,7 +118,7 @@ def fold_errors(
 ) -> list[FoldError]:
     """Of every fit to the smaller groups of compute, against the next group."""
     folds = _folds(runs, delta, method, replicates, seed, least_groups)
-    return [fold.error for fold in folds if fold.error.adjacent]
+    return [fold.error for fold in folds if fold.adjacent]
 
 
 def rolling_coverage(
@@ -129,14 +132,9 @@ def rolling_coverage(
     folds = list(_folds(runs, delta, method, replicates, seed, least_groups))
     asked = []
     for fold in folds:
-        slope = error_per_efold([f.error for f in folds if f.error.adjacent and f.group < fold.begin])
-        rng = np.random.default_rng([seed, fold.begin, fold.group])
+        known = model_error([f.error for f in folds if f.adjacent and f.group < fold.begin])
         for i, measured in enumerate(fold.measured):
-            noise = noise_at(float(fold.law[i]), fold.point.residual_deviation, fold.train.loss)
-            e_folds = float(fold.e_folds[i])
-            asked.append(_one(fold.resampled[:, i], noise, fold.point.degrees_of_freedom,
-                              slope * max(e_folds, 0.0), measured, level, fold.group == fold.begin,
-                              e_folds, rng))
+            asked.append(_asked(fold, i, known, measured, level, [seed, fold.begin, fold.group, i]))
     return asked
 
 
@@ -151,10 +149,15 @@ def _fitted(train: Runs, delta: float, method: str, replicates: int, seed: int):
     return point, resamples.draws
 
 
-def _one(draws, noise, freedom, model_error, measured, level, adjacent, e_folds, rng) -> Asked:
-    shape = (NOISE_DRAWS, len(draws))
-    without = draws + noise * rng.standard_t(freedom, shape)
-    with_it = without + model_error * rng.standard_normal(shape)
-    (low, high), (lower, higher) = (interval(new.ravel(), level) for new in (without, with_it))
-    return Asked(adjacent, e_folds, bool(low <= measured <= high), bool(lower <= measured <= higher),
-                 (high - low) / 2, (higher - lower) / 2)
+def _asked(
+    fold: _Fold, row: int, known: ModelError, measured: float, level: float, seed: list[int]
+) -> Asked:
+    e_folds = float(fold.e_folds[row])
+    ends = []
+    for error in (NO_MODEL_ERROR, known):
+        new = new_run(fold.resampled[:, row], fold.point.residual_deviation, fold.point.degrees_of_freedom,
+                      error, e_folds, seed)
+        ends.append(interval(new, level))
+    (low, high), (lower, higher) = ends
+    return Asked(fold.adjacent, fold.begin, e_folds, bool(low <= measured <= high),
+                 bool(lower <= measured <= higher), (high - low) / 2, (higher - lower) / 2)
