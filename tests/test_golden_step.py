@@ -30,7 +30,8 @@ EXPERIMENT = Experiment(
         tokenizer=TokenizerConfig(kind="byte", vocab_size=257), sequence_length=7
     ),
     parametrization=ParametrizationConfig(
-        base_d_model=4, base_d_ff=4, embedding_lr=3.0, unembedding_lr=0.5, vector_lr=0.7
+        base_d_model=4, base_d_ff=4, attention_exponent=-0.5, epsilon_rule="constant",
+        embedding_lr=3.0, unembedding_lr=0.5, vector_lr=0.7,
     ),
     optimizer=AdamWConfig(
         learning_rate=0.02, epsilon=0.01, weight_decay=0.03, clip_norm=0.5, b1=0.8, b2=0.9

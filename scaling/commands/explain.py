@@ -24,7 +24,7 @@ from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.gin_config import describes_study, load_experiment
 from scaling.models import build_model
-from scaling.parametrizations import rules_table
+from scaling.parametrizations import forward_multipliers, parametrization_record, rules_table
 from scaling.results.record import PARAMETER_CONVENTIONS
 
 
@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         "train_flops": train_flops(experiment.model, n_params, length, experiment.n_tokens),
         "traced_forward_flops_per_token": _traced(experiment),
         "memory_bytes": memory,
-        "parametrization": rules_table(experiment.parametrization, specs),
+        "parametrization": parametrization_record(experiment.parametrization, specs),
+        "rules": rules_table(experiment.parametrization, specs),
     }
     if args.json:
         print(json.dumps(result))
@@ -85,7 +86,8 @@ def _traced(experiment: Experiment) -> int:
     shape = (1, experiment.data.sequence_length)
     tokens = jax.ShapeDtypeStruct(shape, jnp.int32)
     names = ("decoder_input_tokens", "decoder_positions", "decoder_segment_ids")
-    flops = traced_matmul_flops(model.apply, params, dict.fromkeys(names, tokens))
+    forward = forward_multipliers(experiment.parametrization, model.specs)
+    flops = traced_matmul_flops(model.apply, params, dict.fromkeys(names, tokens), forward)
     return flops // math.prod(shape)
 
 
@@ -96,14 +98,7 @@ def _show(result: dict[str, Any]) -> None:
     for row in result["values"]:
         shown.add_row(row["field"], repr(row["value"]), row["source"])
     out.print(shown)
-    shown = table("parameter", ">shape", "axes", "role", ">init std", ">lr multiplier", "decays")
-    for row in result["parametrization"]:
-        shown.add_row(
-            row["parameter"], " x ".join(map(str, row["shape"])), " ".join(row["axes"]), row["role"],
-            "all 1" if row["role"] == "vector" else f"{row['init_std']:.4g}",
-            f"{row['lr_mult']:.4g}", "yes" if row["decays"] else "no",
-        )
-    out.print(shown)
+    _show_rules(out, result)
     _sums(out, "parameters", result["n_params"], ",.0f")
     for name, count in result["n_params_by_convention"].items():
         out.print(f"  N ({name}): {count:,}")
@@ -113,6 +108,23 @@ def _show(result: dict[str, Any]) -> None:
         out.print(f"  C ({name}): {flops:.4e}")
     mib = {name: size / 2**20 for name, size in result["memory_bytes"].items()}
     _sums(out, "memory of a step, MiB (estimate)", mib, ",.2f")
+
+
+def _show_rules(out: Console, result: dict[str, Any]) -> None:
+    record = result["parametrization"]
+    base = ", ".join(f"{axis} {size}" for axis, size in record["base_shape"].items())
+    out.print(f"{record['name']}, table {record['table_hash']}; base shape: {base}")
+    multipliers = ("lr_mult", "eps_mult", "wd_mult", "forward_mult")
+    shown = table("parameter", ">shape", "axes", "role", ">init std", *(f">{m}" for m in multipliers))
+    for row in result["rules"]:
+        shown.add_row(
+            row["parameter"], " x ".join(map(str, row["shape"])), " ".join(row["axes"]), row["role"],
+            "constant" if row["role"] == "vector" else f"{row['init_std']:.4g}",
+            *(f"{row[m]:.4g}" for m in multipliers),
+        )
+    out.print(shown)
+    forward = ", ".join(f"{name} {value:.4g}" for name, value in record["forward"].items())
+    out.print(f"forward multipliers: {forward}")
 
 
 def _sums(out: Console, title: str, groups: dict[str, float], form: str) -> None:

@@ -6,7 +6,6 @@ the zeros here are never allocated and initialisation is a separate, pure functi
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,20 +14,19 @@ import numpy as np
 from flax import nnx
 
 from scaling.models.config import DecoderConfig
-from scaling.models.parameter import Group, ParamSpec, Role
-
-# Names an activation's logical axes so that it can be given a sharding.
-Constrain = Callable[[jax.Array, tuple[str, ...]], jax.Array]
+from scaling.models.forward import Forward, scaled
+from scaling.models.parameter import Group, ParamSpec, Role, Stack
 
 
 def parameter(
-    stack: int | None, dims: dict[str, int], role: Role, group: Group, in_axes: tuple[str, ...] = ()
+    stack: Stack | None, dims: dict[str, int], role: Role, group: Group, in_axes: tuple[str, ...] = ()
 ) -> nnx.Param:
-    """A parameter with its spec; `stack` prepends the scanned `layers` axis."""
-    if stack is not None:
-        dims = {"layers": stack, **dims}
+    """A parameter with its spec; a scanned stack prepends the `layers` axis."""
+    if stack is not None and stack.scanned:
+        dims = {"layers": stack.depth, **dims}
     spec = ParamSpec(
-        shape=tuple(dims.values()), axes=tuple(dims), role=role, group=group, in_axes=in_axes
+        shape=tuple(dims.values()), axes=tuple(dims), role=role, group=group, in_axes=in_axes,
+        stack=stack,
     )
     return nnx.Param(jnp.zeros(spec.shape, jnp.float32), spec=spec)
 
@@ -48,7 +46,7 @@ def product(x: jax.Array, weight: jax.Array, n_in: int = 1) -> jax.Array:
 class RMSNorm(nnx.Module):
     """x / rms(x) * gain over the last axis, computed in float32 (Zhang & Sennrich 2019)."""
 
-    def __init__(self, axis: str, size: int, epsilon: float, stack: int | None = None):
+    def __init__(self, axis: str, size: int, epsilon: float, stack: Stack | None = None):
         self.gain = parameter(stack, {axis: size}, "vector", "norm")
         self.epsilon = epsilon
 
@@ -87,7 +85,7 @@ def rotate(x_BTHK: jax.Array, by: Rotation) -> jax.Array:
 class Attention(nnx.Module):
     """Multi-head self-attention over the positions that the mask allows."""
 
-    def __init__(self, config: DecoderConfig, stack: int | None = None):
+    def __init__(self, config: DecoderConfig, stack: Stack | None = None):
         heads = {"heads": config.n_heads, "kv": config.d_head}
         into = {"embed": config.d_model, **heads}
         self.query = parameter(stack, into, "hidden", "attention", ("embed",))
@@ -101,19 +99,23 @@ class Attention(nnx.Module):
         self.config = config
 
     def __call__(
-        self, x_BTD: jax.Array, by: Rotation, mask_BTT: jax.Array, constrain: Constrain
+        self, x_BTD: jax.Array, by: Rotation, mask_BTT: jax.Array, forward: Forward
     ) -> jax.Array:
         def project(weight: nnx.Param) -> jax.Array:
-            return constrain(product(x_BTD, weight[...]), ("batch", "length", "heads", "kv"))
+            x_BTHK = product(x_BTD, weight[...])
+            return forward.constrain(x_BTHK, ("batch", "length", "heads", "kv"))
 
         query, key, value = project(self.query), project(self.key), project(self.value)
         if self.config.qk_norm:
             query, key = self.query_norm(query), self.key_norm(key)
-        query = rotate(query, by) * self.config.d_head**-0.5
+        for name, x_BTHK in (("query", query), ("key", key), ("value", value)):
+            forward.tap(name, x_BTHK)
+        query = scaled(rotate(query, by), forward.multipliers.attention)
         key = rotate(key, by)
         logits_BHTT = jnp.einsum(
             "bthk,bshk->bhts", query, key, preferred_element_type=jnp.float32
         )
+        forward.tap("attention_logits", logits_BHTT)
         logits_BHTT = jnp.where(mask_BTT[:, None], logits_BHTT, jnp.finfo(jnp.float32).min)
         weights_BHTT = jax.nn.softmax(logits_BHTT, axis=-1).astype(x_BTD.dtype)
         mixed_BTHK = jnp.einsum("bhts,bshk->bthk", weights_BHTT, value)
@@ -123,7 +125,7 @@ class Attention(nnx.Module):
 class MLP(nnx.Module):
     """Two-layer perceptron; `swiglu` gates its hidden units."""
 
-    def __init__(self, config: DecoderConfig, stack: int | None = None):
+    def __init__(self, config: DecoderConfig, stack: Stack | None = None):
         into = {"embed": config.d_model, "mlp": config.d_ff}
         self.up = parameter(stack, into, "hidden", "mlp", ("embed",))
         if config.activation == "swiglu":
@@ -132,29 +134,37 @@ class MLP(nnx.Module):
         self.down = parameter(stack, out, "hidden", "mlp", ("mlp",))
         self.activation = config.activation
 
-    def __call__(self, x_BTD: jax.Array, constrain: Constrain) -> jax.Array:
+    def __call__(self, x_BTD: jax.Array, forward: Forward) -> jax.Array:
         hidden_BTF = product(x_BTD, self.up[...])
         if self.activation == "swiglu":
             hidden_BTF = jax.nn.silu(product(x_BTD, self.gate[...])) * hidden_BTF
         else:
             hidden_BTF = jax.nn.gelu(hidden_BTF, approximate=True)
-        hidden_BTF = constrain(hidden_BTF, ("batch", "length", "mlp"))
+        hidden_BTF = forward.constrain(hidden_BTF, ("batch", "length", "mlp"))
+        forward.tap("mlp_hidden", hidden_BTF)
         return product(hidden_BTF, self.down[...])
 
 
 class Block(nnx.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); the multiplier of its stack on each branch."""
 
-    def __init__(self, config: DecoderConfig, stack: int | None = None):
+    def __init__(self, config: DecoderConfig, stack: Stack):
         self.attention_norm = RMSNorm("embed", config.d_model, config.norm_epsilon, stack)
         self.attention = Attention(config, stack)
         self.mlp_norm = RMSNorm("embed", config.d_model, config.norm_epsilon, stack)
         self.mlp = MLP(config, stack)
+        self.stack_name = stack.name
 
     def __call__(
-        self, x_BTD: jax.Array, by: Rotation, mask_BTT: jax.Array, constrain: Constrain
+        self, x_BTD: jax.Array, by: Rotation, mask_BTT: jax.Array, forward: Forward
     ) -> jax.Array:
-        axes = ("batch", "length", "embed")
-        mixed = self.attention(self.attention_norm(x_BTD), by, mask_BTT, constrain)
-        x_BTD = constrain(x_BTD + mixed, axes)
-        return constrain(x_BTD + self.mlp(self.mlp_norm(x_BTD), constrain), axes)
+        def add(x_BTD: jax.Array, branch: str, y_BTD: jax.Array) -> jax.Array:
+            forward.tap(branch, y_BTD)
+            x_BTD = x_BTD + scaled(y_BTD, forward.residual(self.stack_name))
+            return forward.constrain(x_BTD, ("batch", "length", "embed"))
+
+        mixed_BTD = self.attention(self.attention_norm(x_BTD), by, mask_BTT, forward)
+        x_BTD = add(x_BTD, "attention", mixed_BTD)
+        x_BTD = add(x_BTD, "mlp", self.mlp(self.mlp_norm(x_BTD), forward))
+        forward.tap("residual", x_BTD)
+        return x_BTD

@@ -11,7 +11,14 @@ from flax import nnx
 
 from scaling.models.config import DecoderConfig
 from scaling.models.decoder import Decoder
-from scaling.models.layers import Constrain
+from scaling.models.forward import (
+    Constrain,
+    Forward,
+    ForwardMultipliers,
+    Tap,
+    no_constraint,
+    no_tap,
+)
 from scaling.models.parameter import ParamSpec
 
 Params = Any  # nested dict of arrays
@@ -56,11 +63,18 @@ class Model:
         return jax.tree_util.tree_map_with_path(draw, self.specs, init_std)
 
     def apply(
-        self, params: Params, batch: dict[str, jax.Array], constrain: Constrain = lambda x, axes: x
+        self,
+        params: Params,
+        batch: dict[str, jax.Array],
+        multipliers: ForwardMultipliers,
+        constrain: Constrain = no_constraint,
+        tap: Tap = no_tap,
     ) -> jax.Array:
         """Logits [B, T, V] for a batch of an objective (see `scaling.objectives`).
 
+        multipliers: from the parametrization (`scaling.parametrizations.forward_multipliers`).
         constrain: gives an activation, named by its logical axes, a sharding.
+        tap: called with each named activation while tracing; sees nothing inside scanned layers.
         """
         module = nnx.merge(
             self._graph, jax.tree.unflatten(self._structure, jax.tree.leaves(params))
@@ -69,7 +83,7 @@ class Model:
             batch["decoder_input_tokens"],
             batch["decoder_positions"],
             batch["decoder_segment_ids"],
-            constrain,
+            Forward(multipliers, constrain, tap),
         )
 
 
@@ -77,7 +91,7 @@ class Model:
 def build_model(config: DecoderConfig) -> Model:
     """The model of a config. Allocates nothing: its parameters are known by shape only."""
     graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config)))
-    flat = [(path, leaf.get_metadata()["spec"]) for path, leaf in nnx.to_flat_state(state)]
+    flat = [(path, _spec(path, leaf)) for path, leaf in nnx.to_flat_state(state)]
     specs: dict = {}
     for path, spec in flat:
         node = specs
@@ -87,3 +101,11 @@ def build_model(config: DecoderConfig) -> Model:
     if jax.tree.leaves(specs) != [spec for _, spec in flat]:
         raise AssertionError("the flat order of parameters differs between Flax and plain dicts")
     return Model(config, specs, graph, jax.tree.structure(state))
+
+
+def _spec(path: tuple, leaf: nnx.Variable) -> ParamSpec:
+    """Raises `ValueError` for a parameter that no parametrization could treat: it carries no spec."""
+    spec = leaf.get_metadata().get("spec")
+    if not isinstance(spec, ParamSpec):
+        raise ValueError(f"the parameter {'/'.join(map(str, path))} carries no ParamSpec")
+    return spec

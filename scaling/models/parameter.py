@@ -2,10 +2,19 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
+StackName = Literal["encoder", "decoder"]
 Role = Literal["embed", "hidden", "vector", "unembed"]
 Group = Literal["embedding", "attention", "mlp", "norm", "unembedding"]
+
+
+class Stack(NamedTuple):
+    """The stack of equal blocks that a parameter belongs to. scanned: stored as one array a leaf."""
+
+    name: StackName
+    depth: int
+    scanned: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,6 +25,7 @@ class ParamSpec:
     axes: one logical axis name per dimension (T5X's names).
     role: how a parametrization treats it. group: where accounting counts it.
     in_axes: the logical axes summed over in the forward product; their sizes multiply to fan_in.
+    stack: the stack whose blocks have this parameter; None outside of blocks.
     """
 
     shape: tuple[int, ...]
@@ -23,6 +33,7 @@ class ParamSpec:
     role: Role
     group: Group
     in_axes: tuple[str, ...] = ()
+    stack: Stack | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) != len(self.axes):

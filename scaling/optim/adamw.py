@@ -41,7 +41,7 @@ class AdamWConfig(Config):
 class Hyperparameters(NamedTuple):
     """Everything about one run that a compiled program takes as an argument, not as a constant.
 
-    lr_mult, decay: trees of scalars with the structure of the parameters.
+    lr_mult, eps_mult, decay: trees of scalars with the structure of the parameters.
     """
 
     learning_rate: jax.Array
@@ -54,6 +54,7 @@ class Hyperparameters(NamedTuple):
     decay_steps: jax.Array
     final_fraction: jax.Array
     lr_mult: Any
+    eps_mult: Any
     decay: Any
 
     @classmethod
@@ -72,7 +73,8 @@ class Hyperparameters(NamedTuple):
             decay_steps=jnp.int32(schedule.decay_steps(n_steps)),
             final_fraction=jnp.float32(schedule.final_fraction),
             lr_mult=jax.tree.map(lambda r: jnp.float32(r.lr_mult), rules),
-            decay=jax.tree.map(lambda r: jnp.float32(config.weight_decay * r.decays), rules),
+            eps_mult=jax.tree.map(lambda r: jnp.float32(r.eps_mult), rules),
+            decay=jax.tree.map(lambda r: jnp.float32(config.weight_decay * r.wd_mult), rules),
         )
 
 
@@ -88,14 +90,17 @@ def init_adamw(params: Any) -> optax.ScaleByAdamState:
 def apply_adamw(
     shape: str, hp: Hyperparameters, params: Any, state: Any, gradients: Any, step: jax.Array
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
-    """One update: clip, Adam, per-parameter rate, independent decay, schedule.
+    """One update: clip, Adam, per-parameter rate and epsilon, independent decay, schedule.
+
+    Adam's direction is m / (sqrt(v) + epsilon): of a gradient divided by a leaf's multiplier it is
+    that of the gradient itself with epsilon times the multiplier.
 
     shape: of the schedule. Returns new parameters, new state and the scalars worth logging:
     `learning_rate` (now), `gradient_norm` (before clipping).
     """
     norm = optax.global_norm(gradients)
     scale = jnp.minimum(1.0, hp.clip_norm / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny))
-    gradients = jax.tree.map(lambda g: g * scale, gradients)
+    gradients = jax.tree.map(lambda g, mult: g * scale / mult, gradients, hp.eps_mult)
     directions, state = _adam(hp).update(gradients, state)
     factor = schedule_factor(
         shape, step, hp.n_steps, hp.warmup_steps, hp.decay_steps, hp.final_fraction

@@ -1,80 +1,110 @@
 """Per-parameter rules of a parametrization, resolved against a base shape.
 
-At the base shape every parametrization is the same function; away from it each says how a leaf's
-init and learning rate follow its fan-in. `standard` keeps one learning rate for all widths;
-`standard_layerwise` (Everett et al. 2024, "Scaling Exponents Across Parameterizations and
-Optimizers") scales Adam's rate of hidden and unembedding matrices by base fan-in / fan-in, which
-is what keeps the size of their updates' effect independent of width.
+m is the fan-in of a leaf over that of the same leaf at the base shape (for an embedding table and
+for vectors, whose size a width sets without their summing over it, their own width over the
+base's). M is the depth of the leaf's own stack over the base's. A parametrization is a table of
+exponents of m by role; at the base shape m = M = 1 and all tables are the same function.
+
+Adam's epsilon follows the size of a leaf's gradient, so that it stays the same share of it at every
+shape. In blocks at depth that is M^-alpha, the rule of CompleteP's paper and not of its released
+code, which scales every leaf.
 """
 
 import dataclasses
-from typing import Any, Literal
+import math
+from typing import Any, Literal, NamedTuple
 
 import jax
 
-from scaling.config import Config
+from scaling.errors import UserError
+from scaling.models.forward import ForwardMultipliers
 from scaling.models.parameter import ParamSpec
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ParametrizationConfig(Config):
-    """A named table of rules, its base shape, and constants per role that a proxy tunes.
-
-    base_d_model, base_d_ff: the width and MLP width at which every multiplier is 1.
-    *_std: standard deviation of the embedding table; those of matrices, and of a table tied to the
-        unembedding, are times fan_in^-1/2.
-    *_lr: learning rate of a role over that of hidden matrices, at the base shape.
-    """
-
-    name: Literal["standard", "standard_layerwise"] = "standard_layerwise"
-    base_d_model: int = 64
-    base_d_ff: int = 256
-    embedding_std: float = 1.0
-    hidden_std: float = 1.0
-    unembedding_std: float = 1.0
-    embedding_lr: float = 1.0
-    vector_lr: float = 1.0
-    unembedding_lr: float = 1.0
-
-    def validate(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("base_d_model", "base_d_ff"):
-                self.require(value >= 1, field.name, "an integer of at least 1")
-            elif field.name != "name":
-                self.require(value >= 0, field.name, "a number of at least 0")
+from scaling.parametrizations.config import ParametrizationConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """What a parametrization says of one parameter.
 
-    init_std: standard deviation at initialisation (vectors start at 1 instead).
-    lr_mult: factor on the schedule's learning rate. decays: whether weight decay applies.
+    init_std: standard deviation at initialisation (vectors start at a constant instead).
+    lr_mult, eps_mult: factors on the learning rate and on Adam's epsilon.
+    wd_mult: factor on independent weight decay; 0 where none applies.
+    forward_mult: factor on the logits, where the parameter reads them out; else 1.
     """
 
     init_std: float
-    lr_mult: float
-    decays: bool
+    lr_mult: float = 1.0
+    eps_mult: float = 1.0
+    wd_mult: float = 1.0
+    forward_mult: float = 1.0
+
+
+class _Row(NamedTuple):
+    """Fan whose -1/2 power the initial deviation has; exponents of m for rate, epsilon, readout."""
+
+    std: Literal["fan_in", "base_fan_in", None]
+    lr: float
+    eps: float
+    forward: float = 0.0
+
+
+_Table = dict[str, _Row]
+
+# A table that is embedding and unembedding at once. As an embedding it wants updates of one size at
+# every width, as an unembedding ones of size 1 / m: only a factor 1 / m on the readout gives both.
+_TIED = _Row("base_fan_in", 0, -1, forward=-1)
+
+_STANDARD: _Table = {
+    "embed": _Row(None, 0, -0.5),
+    "tied": _Row("fan_in", 0, -0.5),
+    "hidden": _Row("fan_in", 0, -0.5),
+    "vector": _Row(None, 0, -0.5),
+    "unembed": _Row("fan_in", 0, 0),
+}
+_MUP: _Table = {
+    "embed": _Row(None, 0, -1),
+    "tied": _TIED,
+    "hidden": _Row("fan_in", -1, -1),
+    "vector": _Row(None, 0, -1),
+    "unembed": _Row("base_fan_in", 0, -1, forward=-1),
+}
+TABLES: dict[str, _Table] = {
+    "standard": _STANDARD,
+    "standard_layerwise": _STANDARD
+    | {
+        "tied": _TIED,
+        "hidden": _Row("fan_in", -1, -0.5),
+        "unembed": _Row("fan_in", -1, 0),
+    },
+    "mup": _MUP,
+    "completep": _MUP,
+}
 
 
 def rule(config: ParametrizationConfig, spec: ParamSpec) -> Rule:
-    """The rule of one parameter."""
-    layerwise = config.name == "standard_layerwise"
-    if spec.role == "embed":
-        # a tied table is also the unembedding, whose products must start of order 1
-        std = config.embedding_std * (spec.fan_in**-0.5 if spec.in_axes else 1.0)
-        return Rule(std, config.embedding_lr, decays=True)
-    if spec.role == "vector":
-        return Rule(0.0, config.vector_lr, decays=False)
-    if spec.role in ("hidden", "unembed"):
-        hidden = spec.role == "hidden"
-        std = (config.hidden_std if hidden else config.unembedding_std) * spec.fan_in**-0.5
-        base_fan_in = config.base_d_ff if "mlp" in spec.in_axes else config.base_d_model
-        width_ratio = spec.fan_in / base_fan_in
-        constant = 1.0 if hidden else config.unembedding_lr
-        return Rule(std, constant / width_ratio if layerwise else constant, decays=True)
-    raise AssertionError(f"no rule for the role {spec.role!r}")
+    """The rule of one parameter. Raises `UserError` for a role or an axis that has none."""
+    role = "tied" if spec.role == "embed" and spec.in_axes else spec.role
+    row = TABLES[config.name].get(role)
+    if row is None:
+        raise UserError(f"no rule of {config.name!r} for a parameter of role {spec.role!r}")
+    base_fan = _base_fan(config, spec)
+    m = _fan(config, spec) / base_fan
+    lr, eps = m**row.lr, (m**row.eps if config.epsilon_rule == "scaled" else 1.0)
+    if config.name == "completep" and spec.stack is not None:
+        depth = _depth_ratio(config, spec)
+        lr *= depth ** (config.depth_alpha - 1)
+        eps *= depth**-config.depth_alpha if config.epsilon_rule == "scaled" else 1.0
+    fan = {"fan_in": spec.fan_in, "base_fan_in": base_fan, None: 1}[row.std]
+    std, constant = _constants(config, role, spec)
+    decay = {"vector": 0.0, "hidden": m**config.decay_width_exponent}.get(role, 1.0)
+    readout = config.readout_mult if role in ("tied", "unembed") else 1.0
+    return Rule(
+        init_std=std * fan**-0.5,
+        lr_mult=constant * lr,
+        eps_mult=eps,
+        wd_mult=decay,
+        forward_mult=readout * m**row.forward,
+    )
 
 
 def parameter_rules(config: ParametrizationConfig, specs: Any) -> Any:
@@ -82,18 +112,73 @@ def parameter_rules(config: ParametrizationConfig, specs: Any) -> Any:
     return jax.tree.map(lambda spec: rule(config, spec), specs)
 
 
-def rules_table(config: ParametrizationConfig, specs: Any) -> list[dict[str, Any]]:
-    """One row a parameter, resolved: name, shape, axes, role, init_std, lr_mult, decays."""
-    rows = []
-    for path, spec in jax.tree_util.tree_leaves_with_path(specs):
-        resolved = rule(config, spec)
-        rows.append(
-            {
-                "parameter": "/".join(entry.key for entry in path),
-                "shape": list(spec.shape),
-                "axes": list(spec.axes),
-                "role": spec.role,
-                **dataclasses.asdict(resolved),
-            }
-        )
-    return rows
+def forward_multipliers(config: ParametrizationConfig, specs: Any) -> ForwardMultipliers:
+    """The factors inside the forward pass (floats) of the model with these `specs`."""
+    leaves: list[ParamSpec] = jax.tree.leaves(specs)
+    readouts = [s for s in leaves if s.role == "unembed" or (s.role == "embed" and s.in_axes)]
+    sizes = {size for s in leaves for size, axis in zip(s.shape, s.axes) if axis == "kv"}
+    if len(readouts) != 1 or len(sizes) != 1:
+        raise ValueError(f"expected one readout and one head size, found {readouts} and {sizes}")
+    exponent = config.attention_exponent
+    if exponent is None:
+        exponent = -0.5 if config.name == "standard" else -1.0
+    d_head = sizes.pop()
+    attention = d_head**-0.5 * (d_head / config.base_d_head) ** (exponent + 0.5)
+    depths = {s.stack.name: _depth_ratio(config, s) for s in leaves if s.stack is not None}
+    alpha = config.depth_alpha if config.name == "completep" else 0.0
+    residual = {name: depth**-alpha for name, depth in depths.items()}
+    return ForwardMultipliers(
+        attention=config.attention_mult * attention,
+        readout=rule(config, readouts[0]).forward_mult,
+        encoder_residual=residual.get("encoder", 1.0),
+        decoder_residual=residual.get("decoder", 1.0),
+    )
+
+
+def _widths(config: ParametrizationConfig) -> dict[str, float]:
+    """Base sizes of the axes that grow with width; heads times their size are the model's width."""
+    heads = config.base_d_model / config.base_d_head
+    return {
+        "embed": config.base_d_model,
+        "mlp": config.base_d_ff,
+        "heads": heads,
+        "kv": config.base_d_head,
+    }
+
+
+def _fan_axes(config: ParametrizationConfig, spec: ParamSpec) -> list[str]:
+    widths = _widths(config)
+    for axis in spec.in_axes:
+        if axis not in widths:
+            raise UserError(f"no base size for the axis {axis!r}; valid: {', '.join(widths)}")
+    return [axis for axis in spec.in_axes or spec.axes if axis in widths]
+
+
+def _fan(config: ParametrizationConfig, spec: ParamSpec) -> float:
+    sizes = dict(zip(spec.axes, spec.shape))
+    return math.prod(sizes[axis] for axis in _fan_axes(config, spec))
+
+
+def _base_fan(config: ParametrizationConfig, spec: ParamSpec) -> float:
+    axes, widths = _fan_axes(config, spec), _widths(config)
+    if {"heads", "kv"} <= set(axes):  # exact where the base head size does not divide the width
+        rest = [axis for axis in axes if axis not in ("heads", "kv")]
+        return math.prod((config.base_d_model, *(widths[axis] for axis in rest)))
+    return math.prod(widths[axis] for axis in axes)
+
+
+def _depth_ratio(config: ParametrizationConfig, spec: ParamSpec) -> float:
+    base = {"encoder": config.base_encoder_layers, "decoder": config.base_decoder_layers}
+    return spec.stack.depth / base[spec.stack.name]
+
+
+def _constants(config: ParametrizationConfig, role: str, spec: ParamSpec) -> tuple[float, float]:
+    """Tuned factors of a role: on the initial deviation and on the learning rate."""
+    if role in ("embed", "tied"):
+        return config.embedding_std, config.embedding_lr
+    if role == "hidden":
+        return config.hidden_std, 1.0
+    if role == "unembed":
+        return config.unembedding_std, config.unembedding_lr
+    qk_gain = spec.group == "norm" and spec.axes[-1] == "kv"
+    return 0.0, config.vector_lr * (config.qk_gain_lr if qk_gain else 1.0)

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from scaling.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+ADDED_IN = {"parametrization": 2}  # field -> schema version; None in records older than it
 
 # Which parameter groups count in N, by convention. `body_and_head` are the parameters that
 # take part in matrix products (and norms), the N of Hoffmann et al. 2022 in spirit;
@@ -41,6 +42,7 @@ class RunRecord:
 
     n_steps, n_tokens: *achieved*, not planned. n_tokens counts training targets, padding included.
     n_params: by group; train_flops: by convention (see `scaling.accounting`).
+    parametrization: its name, base shape, forward multipliers and the hash of its resolved table.
     tags: what the planner wrote beside the experiment (budget, size, role).
     """
 
@@ -70,6 +72,7 @@ class RunRecord:
     versions: dict[str, str]
     commit: str | None
     finished_at: str
+    parametrization: dict[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -87,6 +90,7 @@ class RunRecord:
                 " update the program"
             )
         names = {f.name for f in dataclasses.fields(cls)}
+        data = {name: None for name, since in ADDED_IN.items() if version < since} | data
         if set(data) != names:
             odd = sorted(names ^ set(data))
             raise UserError(f"{where}: damaged record, fields missing or unknown: {', '.join(odd)}")

@@ -7,12 +7,13 @@ import numpy as np
 
 from scaling.data import PreparedData
 from scaling.results import Evaluation
-from scaling.training.program import Program
+from scaling.training.program import Program, RunHyperparameters
 
 
 def evaluate(
     program: Program,
     params: Any,
+    hyperparameters: RunHyperparameters,
     data: PreparedData,
     batch_size: int,
     step: int,
@@ -29,7 +30,7 @@ def evaluate(
         batch = rows[start : start + batch_size]
         short = batch_size - len(batch)
         padded = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)]) if short else batch
-        sums = program.evaluate_rows(params, padded)
+        sums = program.evaluate_rows(params, padded, hyperparameters)
         nats.append(np.asarray(sums.loss, np.float64)[: len(batch)])
         weights.append(np.asarray(sums.weight, np.float64)[: len(batch)])
     nats_r, weights_r = np.concatenate(nats), np.concatenate(weights)

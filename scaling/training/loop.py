@@ -14,6 +14,7 @@ from scaling.accounting import count_parameters, peak_flops_per_second, train_fl
 from scaling.data import PreparedData, TrainStream, prepare
 from scaling.errors import UserError
 from scaling.experiment import Experiment
+from scaling.parametrizations import parametrization_record
 from scaling.partitioning import MeshConfig
 from scaling.results import Evaluation, RunRecord, read_record, write_record
 from scaling.results.files import write_atomically
@@ -85,6 +86,7 @@ class _Run:
         self.data: PreparedData = prepare(experiment.data)
         self.program: Program
         self.program, self.compile_seconds = program_for(experiment, mesh, self.data.bos_id)
+        self.hyperparameters = self.program.hyperparameters(experiment)
         self.n_params = count_parameters(self.program.model.specs)
         self.stream = TrainStream(
             self.data.train_rows, seed=experiment.seed, batch_size=experiment.batch_size
@@ -101,7 +103,6 @@ class _Run:
 
     def finish(self, stop: StopRequest | None, progress: RunProgress) -> RunRecord:
         experiment, n_steps = self.experiment, self.experiment.n_steps
-        hyperparameters = self.program.hyperparameters(experiment)
         evaluation_steps = {
             round(n_steps * (i + 1) / experiment.evaluation.n_evaluations)
             for i in range(experiment.evaluation.n_evaluations)
@@ -120,7 +121,7 @@ class _Run:
             next_pause = min(s for s in evaluation_steps | {n_steps} if s > step)
             n = min(self.program.max_chunk, next_pause - step)
             state, metrics = self.program.train_chunk(
-                state, self.stream.next_batches(n), hyperparameters
+                state, self.stream.next_batches(n), self.hyperparameters
             )
             metrics = {name: np.asarray(values)[:n] for name, values in metrics.items()}
             self.train_seconds += time.monotonic() - begun
@@ -172,13 +173,16 @@ class _Run:
         evaluation = evaluate(
             self.program,
             state.params,
+            self.hyperparameters,
             self.data,
             self.experiment.evaluation.batch_size,
             step,
             step * self.experiment.tokens_per_step,
         )
         if k := self.experiment.evaluation.noise_scale_batches:
-            moments = self.program.gradient_moments(state.params, self.stream.peek(k))
+            moments = self.program.gradient_moments(
+                state.params, self.stream.peek(k), self.hyperparameters
+            )
             scale = noise_scale(*moments, k, self.experiment.tokens_per_step)
             evaluation = dataclasses.replace(evaluation, noise_scale=scale)
         self.evaluations.append(evaluation)
@@ -217,6 +221,9 @@ class _Run:
             n_tokens=n_tokens,
             n_epochs=n_steps * experiment.batch_size / len(self.data.train_rows),
             n_params=self.n_params,
+            parametrization=parametrization_record(
+                experiment.parametrization, self.program.model.specs
+            ),
             train_flops=flops,
             final=at_end,
             best=min(finite, key=lambda e: e.loss) if finite else None,

@@ -17,10 +17,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from scaling.accounting import exact_train_flops_per_token
 from scaling.experiment import Experiment
-from scaling.models import build_model
+from scaling.models import ForwardMultipliers, build_model
 from scaling.objectives import CausalLM, LossSums
 from scaling.optim import Hyperparameters, apply_adamw, init_adamw
-from scaling.parametrizations import parameter_rules
+from scaling.parametrizations import forward_multipliers, parameter_rules
 from scaling.partitioning import (
     MeshConfig,
     batch_sharding,
@@ -43,6 +43,13 @@ class TrainState(NamedTuple):
     params: Any
     optimizer: optax.ScaleByAdamState
     step: jax.Array
+
+
+class RunHyperparameters(NamedTuple):
+    """All that distinguishes runs of one shape, but for seed and data: scalars."""
+
+    optimizer: Hyperparameters
+    forward: ForwardMultipliers
 
 
 class Program:
@@ -77,14 +84,17 @@ class Program:
         init_std = jax.tree.map(lambda r: jnp.float32(r.init_std), rules)
         return self._init(jnp.uint32(experiment.seed), init_std)
 
-    def hyperparameters(self, experiment: Experiment) -> Hyperparameters:
+    def hyperparameters(self, experiment: Experiment) -> RunHyperparameters:
+        """What the parametrization, the optimizer and the schedule say of this run."""
         rules = parameter_rules(experiment.parametrization, self.model.specs)
-        return Hyperparameters.of(
-            experiment.optimizer, experiment.schedule, experiment.n_steps, rules
+        forward = forward_multipliers(experiment.parametrization, self.model.specs)
+        return RunHyperparameters(
+            Hyperparameters.of(experiment.optimizer, experiment.schedule, experiment.n_steps, rules),
+            ForwardMultipliers(*map(jnp.float32, forward)),
         )
 
     def train_chunk(
-        self, state: TrainState, rows: np.ndarray, hyperparameters: Hyperparameters
+        self, state: TrainState, rows: np.ndarray, hyperparameters: RunHyperparameters
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         """Runs `len(rows)` updates. `state` is donated.
 
@@ -99,30 +109,43 @@ class Program:
         batches = jax.device_put(self.objective.example(rows), self._batches)
         return self._train(state, batches, hyperparameters, np.int32(n))
 
-    def evaluate_rows(self, params: Any, rows: np.ndarray) -> LossSums:
+    def evaluate_rows(
+        self, params: Any, rows: np.ndarray, hyperparameters: RunHyperparameters
+    ) -> LossSums:
         """Row sums of nats and weights, device arrays [R], for int rows [R, T + 1]."""
-        return self._evaluate(params, jax.device_put(self.objective.example(rows), self._rows))
+        batch = jax.device_put(self.objective.example(rows), self._rows)
+        return self._evaluate(params, batch, hyperparameters.forward)
 
-    def gradient_moments(self, params: Any, rows: np.ndarray) -> tuple[float, float]:
+    def gradient_moments(
+        self, params: Any, rows: np.ndarray, hyperparameters: RunHyperparameters
+    ) -> tuple[float, float]:
         """Mean of |g_i|^2 and |mean of g_i|^2 over k batches, int rows [k, batch, T + 1]."""
         batches = jax.device_put(self.objective.example(rows), self._batches)
-        micro, whole = self._gradient_moments(params, batches)
+        micro, whole = self._gradient_moments(params, batches, hyperparameters.forward)
         return float(micro), float(whole)
 
     @functools.cached_property
-    def _gradient_moments(self) -> Callable[[Any, Any], tuple[jax.Array, jax.Array]]:
+    def _gradient_moments(self) -> Callable[[Any, Any, Any], tuple[jax.Array, jax.Array]]:
+        def moments(params, batches, forward):
+            return gradient_moments(lambda p, batch: self._mean_loss(p, batch, forward))(params, batches)
+
         return jax.jit(
-            gradient_moments(self._mean_loss),
-            in_shardings=(self.state_shardings.params, self._batches),
+            moments,
+            in_shardings=(self.state_shardings.params, self._batches, self._everywhere),
             out_shardings=self._everywhere,
         )
 
-    def _mean_loss(self, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
-        sums = self._row_sums(params, batch)
+    def _mean_loss(
+        self, params: Any, batch: dict[str, jax.Array], forward: ForwardMultipliers
+    ) -> jax.Array:
+        sums = self._row_sums(params, batch, forward)
         return sums.loss.sum() / sums.weight.sum()
 
-    def _row_sums(self, params: Any, batch: dict[str, jax.Array]) -> LossSums:
-        return self.objective.loss(self.model.apply(params, batch, self._constrain), batch)
+    def _row_sums(
+        self, params: Any, batch: dict[str, jax.Array], forward: ForwardMultipliers
+    ) -> LossSums:
+        logits = self.model.apply(params, batch, forward, self._constrain)
+        return self.objective.loss(logits, batch)
 
     def _state_shardings(self) -> TrainState:
         params = parameter_shardings(self.mesh, self.model.specs)
@@ -140,9 +163,11 @@ class Program:
             return TrainState(params, init_adamw(params), jnp.int32(0))
 
         def update(state: TrainState, batch, hp) -> tuple[TrainState, dict[str, jax.Array]]:
-            loss, gradients = jax.value_and_grad(self._mean_loss)(state.params, batch)
+            gradient = jax.value_and_grad(self._mean_loss)
+            loss, gradients = gradient(state.params, batch, hp.forward)
             params, optimizer, metrics = apply_adamw(
-                self._schedule_shape, hp, state.params, state.optimizer, gradients, state.step
+                self._schedule_shape, hp.optimizer, state.params, state.optimizer, gradients,
+                state.step,
             )
             return TrainState(params, optimizer, state.step + 1), {"loss": loss, **metrics}
 
@@ -187,10 +212,10 @@ class Program:
         self._evaluate = (
             jax.jit(
                 self._row_sums,
-                in_shardings=(self.state_shardings.params, self._rows),
+                in_shardings=(self.state_shardings.params, self._rows, self._everywhere),
                 out_shardings=self._everywhere,
             )
-            .lower(self.abstract_state.params, self.objective.example(rows))
+            .lower(self.abstract_state.params, self.objective.example(rows), hp.forward)
             .compile()
         )
         self.compile_seconds = time.monotonic() - start

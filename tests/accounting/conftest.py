@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scaling.models import DecoderConfig, build_model
+from scaling.models import DecoderConfig, ForwardMultipliers, build_model
 from scaling.objectives import CausalLM
 
 OPTIONS = {
@@ -37,7 +37,8 @@ def loss_and_arguments():
         model, objective = build_model(config), CausalLM(bos_id=1)
 
         def loss(params, batch):
-            sums = objective.loss(model.apply(params, batch), batch)
+            logits = model.apply(params, batch, ForwardMultipliers(config.d_head**-0.5))
+            sums = objective.loss(logits, batch)
             return sums.loss.sum() / sums.weight.sum()
 
         params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), model.specs)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaling.models import DecoderConfig, build_model
-from scaling.parametrizations import ParametrizationConfig, parameter_rules
+from scaling.parametrizations import ParametrizationConfig, forward_multipliers, parameter_rules
 
 VARIANTS = {
     "plain": {},
@@ -32,7 +32,8 @@ class Tiny:
         shape = dict(vocab_size=20, d_model=16, n_layers=2, n_heads=2, d_ff=24)
         self.config = DecoderConfig(**shape | changes)
         self.model = build_model(self.config)
-        self.rules = parameter_rules(ParametrizationConfig(), self.model.specs)
+        parametrization = ParametrizationConfig(name="standard")
+        self.rules = parameter_rules(parametrization, self.model.specs)
         # From NumPy, gains too: a test that is not about `init` need not compile it.
         draws = np.random.default_rng(0)
         self.params = jax.tree.map(
@@ -41,7 +42,9 @@ class Tiny:
             ),
             self.model.specs, self.rules,
         )
-        self.logits = jax.jit(self.model.apply)
+        self.forward = forward_multipliers(parametrization, self.model.specs)
+        self.apply = functools.partial(self.model.apply, multipliers=self.forward)
+        self.logits = jax.jit(self.apply)
 
     @functools.cached_property
     def draw(self):

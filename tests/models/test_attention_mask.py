@@ -16,7 +16,7 @@ def test_logits_depend_on_exactly_the_earlier_tokens_of_their_document(tiny, pac
     @jax.jit
     @jax.jacrev
     def sensitivity(embedding):
-        logits = tiny.model.apply(tiny.params | {"embedding": embedding}, batch)
+        logits = tiny.apply(tiny.params | {"embedding": embedding}, batch)
         return logits.astype(jnp.float32)[..., UNSEEN] @ mix
 
     jacobian = sensitivity(tiny.params["embedding"])  # [row, t, vocab, embed]

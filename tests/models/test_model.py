@@ -25,7 +25,7 @@ def stacked(params):
 
 def mean_loss(tiny, batch):
     def loss(params):
-        log_p = jax.nn.log_softmax(tiny.model.apply(params, batch).astype(jnp.float32))
+        log_p = jax.nn.log_softmax(tiny.apply(params, batch).astype(jnp.float32))
         return -jnp.take_along_axis(log_p, TARGETS[..., None], -1).mean()
 
     return loss

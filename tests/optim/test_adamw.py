@@ -27,9 +27,9 @@ def tree(seed: int, scale: float = 1.0):
 
 def rules(matrix=1.0, table=1.0, gain=1.0):
     return {
-        "matrix": Rule(1.0, matrix, decays=True),
-        "table": Rule(1.0, table, decays=True),
-        "gain": Rule(0.0, gain, decays=False),
+        "matrix": Rule(1.0, matrix),
+        "table": Rule(1.0, table),
+        "gain": Rule(0.0, gain, wd_mult=0.0),
     }
 
 

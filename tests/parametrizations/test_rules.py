@@ -38,9 +38,7 @@ def test_every_parameter_has_one_rule_and_one_row(name, options):
     rows = rules_table(config, specs)
     assert len({row["parameter"] for row in rows}) == len(rows) == len(jax.tree.leaves(specs))
     for row, rule, spec in zip(rows, jax.tree.leaves(rules), jax.tree.leaves(specs), strict=True):
-        assert (row["init_std"], row["lr_mult"], row["decays"]) == (
-            rule.init_std, rule.lr_mult, rule.decays
-        )
+        assert {name: row[name] for name in vars(rule)} == vars(rule)
         assert (tuple(row["shape"]), tuple(row["axes"]), row["role"]) == (
             spec.shape, spec.axes, spec.role
         )
@@ -89,7 +87,7 @@ def test_matrices_start_at_one_over_root_fan_in(name):
 
 def test_norm_gains_and_nothing_else_escape_decay():
     for row in table(BASE, 64, 768, qk_norm=True).values():
-        assert row["decays"] == (not row["parameter"].endswith("gain"))
+        assert row["wd_mult"] == (not row["parameter"].endswith("gain"))
 
 
 @pytest.mark.parametrize("changes", [{"base_d_model": 0}, {"hidden_std": -1.0}, {"name": "mupp"}])

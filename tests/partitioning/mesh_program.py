@@ -40,8 +40,9 @@ def experiment(batch_size: int = 8, evaluation_batch_size: int = 8, **model) -> 
 def trained(mesh: MeshConfig, rows: np.ndarray) -> dict:
     program = Program(experiment(), mesh, bos_id=1)
     state = program.init(experiment())
-    state, metrics = program.train_chunk(state, rows, program.hyperparameters(experiment()))
-    sums = program.evaluate_rows(state.params, rows[0])
+    hyperparameters = program.hyperparameters(experiment())
+    state, metrics = program.train_chunk(state, rows, hyperparameters)
+    sums = program.evaluate_rows(state.params, rows[0], hyperparameters)
     params = jax.tree.leaves(state.params)
     return {
         "mesh": mesh.to_json(),
