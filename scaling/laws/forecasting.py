@@ -137,6 +137,8 @@ def forecast(
         approaches["pooled"] = _pooled(list(drawn.values()), fits.level)
     if flops <= fits.largest_flops:
         problems.append("not beyond the runs in the fit: an interpolation")
+    elif fits.chinchilla is not None and fits.holdouts[fits.chinchilla.law].caution:
+        problems.append(fits.holdouts[fits.chinchilla.law].caution)
     method = "pooled" if len(drawn) > 1 else next(iter(drawn))
     best = approaches[method]
     n, d = at or (best.n_opt, best.d_opt)

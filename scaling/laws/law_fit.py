@@ -244,7 +244,7 @@ def fit_law(
         relation=FlopsRelation.of(runs.n_params, runs.n_tokens, runs.flops) if has_flops else None,
         noise=max(point.residual_deviation or 0.0, seed_noise),
         holdout=folds,
-        notes=tuple(_notes(point, runs)),
+        notes=(*_notes(point, runs), *([folds.caution] if folds and folds.caution else [])),
     )
 
 

@@ -68,6 +68,14 @@ def test_model_error_shows_where_the_form_is_wrong(surface):
     assert wrong.model_error > 5 * max(straight.model_error, 1e-3)
 
 
+@pytest.mark.parametrize("budgets, warned", [(3, True), (4, False)])
+def test_a_forecast_from_few_budgets_says_what_it_cannot_know(surface, budgets, warned):
+    runs = surface.sweep(np.random.default_rng(0), noise=0.002, budgets=budgets)
+    told = forecast(fit_all(runs, bootstrap=30), flops=1e14)
+    assert any("hold-out has a single fold" in problem for problem in told.problems) == warned
+    assert not forecast(fit_all(runs, bootstrap=30), flops=3e11).problems[1:]  # within: no word of it
+
+
 def test_same_seed_same_forecast_and_plain_json(noisy, noisy_fits):
     told = [forecast(fit_all(noisy, bootstrap=50, seed=1), flops=1e13).to_json() for _ in "ab"]
     assert told[0] == told[1]
