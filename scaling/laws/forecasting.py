@@ -40,7 +40,7 @@ class ApproachForecast:
 
 @dataclasses.dataclass(frozen=True)
 class _Drawn:
-    """A summary with the draws it was made from, nats: of the law's value, and of a new run."""
+    """A summary with the draws it was made from: of the law's value, nats, and of a new run, logs."""
 
     summary: ApproachForecast
     law: np.ndarray
@@ -186,7 +186,7 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
         approach=approach,
         loss=float(np.exp(value)),
         interval=tuple(interval(np.exp(draws), fits.level)),
-        predictive_interval=new_run_interval(np.exp(new), len(draws), fits.level),
+        predictive_interval=new_run_interval(new, len(draws), fits.level),
         noise=law.noise,
         model_error=holdout.model_error.at(e_folds),
         n_opt=best["n_opt"],
@@ -195,7 +195,7 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
         d_opt_interval=tuple(best["d_opt_interval"]),
         holdout_percent=holdout_rms,
     )
-    return _Drawn(summary, np.exp(draws), np.exp(new))
+    return _Drawn(summary, np.exp(draws), new)
 
 
 def _pooled(parts: list[_Drawn], level: float) -> ApproachForecast:

@@ -47,12 +47,13 @@ def new_run(
 
 
 def new_run_interval(new: np.ndarray, replicates: int, level: float) -> tuple[float, float]:
-    """Of new runs, at the plotting position of the replicates that they stem from: see `interval`.
+    """Of new runs, given as logs, at the plotting position of the replicates that they stem from: see
+    `interval`.
 
     The many draws of noise about each replicate make it no surer where the law is.
     """
     tail = max(((1.0 - level) / 2 * (replicates + 1) - 1) / (replicates - 1), 0.0)
-    low, high = np.quantile(new, [tail, 1.0 - tail])
+    low, high = np.exp(np.quantile(new, [tail, 1.0 - tail]))
     return float(low), float(high)
 
 
@@ -62,5 +63,5 @@ def predicted(
     """value, draws and new runs as logs."""
     return Prediction(
         at, target, float(np.exp(value)), tuple(interval(np.exp(draws), level)),
-        new_run_interval(np.exp(new), len(draws), level),
+        new_run_interval(new, len(draws), level),
     )
