@@ -80,9 +80,9 @@ class Holdout:
         if len(self.folds) >= LEAST_FOLDS:
             return None
         folds = {0: "no fold", 1: "a single fold"}[len(self.folds)]
-        return (f"the rolling hold-out has {folds}, so that intervals beyond the data know little of the law's"
-                " own error: on published runs, 90% intervals of fits to 2 or 3 budgets hold 87% of the runs"
-                " of the next budget and 70% of those further up")
+        return (f"the rolling hold-out has {folds}, so that intervals beyond the data know little of the"
+                " law's own error: on published runs, 90% intervals of fits to 2 or 3 budgets hold 87% of"
+                " the runs of the next budget and 70% of those further up")
 
     def to_json(self) -> dict:
         errors = [f.prediction.log_errors for f in self.folds]
