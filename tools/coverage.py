@@ -1,7 +1,7 @@
 """How often the intervals hold the truth: the table of experiments/calibration, by one command.
 
     python tools/coverage.py --quick           a look, a few minutes
-    python tools/coverage.py --write           500 sweeps a row, an hour or more: results.csv
+    python tools/coverage.py --write           500 sweeps a row, hours: results.csv and the page's tables
     python tools/coverage.py --published FOLDER --write     rolling hold-out on published runs
 
 Rows are synthetic sweeps from a known law: surface x design x noise x delta of the fit, by method. The same
@@ -25,10 +25,14 @@ from rich.progress import Progress  # noqa: E402
 
 from scaling.errors import UserError  # noqa: E402
 from scaling.laws.uncertainty.coverage import Scenario, covered  # noqa: E402
-from scaling.laws.uncertainty.resampling import DEFAULT, METHODS  # noqa: E402
+from scaling.laws.uncertainty.resampling import METHODS  # noqa: E402
 from scaling.laws.uncertainty.rolling_coverage import rolling_coverage  # noqa: E402
 
 HOME = pathlib.Path(__file__).parent.parent / "experiments" / "calibration"
+sys.path.insert(0, str(HOME))
+from published import SETS, published_runs  # noqa: E402
+from tables import by_setting, rolling, write_page  # noqa: E402
+
 DELTAS = (1e-3, 1e-2)
 _BLOCK = 10  # sweeps a task
 
@@ -77,11 +81,11 @@ def main(arguments: list[str] | None = None) -> int:
             raise UserError(f"no row's name holds {options.only!r}")
         sweeps = min(options.sweeps, 50) if options.quick else options.sweeps
         if options.published:
-            results, shown, file = published(options.published), rolling_table, "published.csv"
+            results, shown, file = published(options.published), rolling, "published.csv"
         else:
             results = run(scenarios, methods, sweeps, options.replicates, options.workers,
                           not options.no_holdout)
-            shown, file = table, "results.csv"
+            shown, file = by_setting, "results.csv"
             if options.write and (HOME / file).is_file():
                 results = merged(pd.read_csv(HOME / file), results)
     except UserError as error:
@@ -90,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(shown(results))
     if options.write:
         results.to_csv(HOME / file, index=False, float_format="%.4g", lineterminator="\n")
+        write_page()
     return 0
 
 
@@ -159,11 +164,9 @@ def merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def published(folder: str) -> pd.DataFrame:
-    """A row for each published set, delta, and number of groups of compute in the fit: share of the held-out
-    runs inside the intervals. Fits to 2 or 3 groups have no or one fold to measure their form's error on."""
-    sys.path.insert(0, str(HOME))
-    from published import SETS, published_runs
-
+    """A row for each published set, delta, and number of groups of compute in the fit: share of the
+    held-out runs inside the intervals. Fits to 2 or 3 groups have no or one fold to measure their form's
+    error on."""
     rows = []
     for name, delta in itertools.product(SETS, DELTAS):
         asked = rolling_coverage(published_runs(folder, name), delta)
@@ -173,43 +176,14 @@ def published(folder: str) -> pd.DataFrame:
             for which, part in (("next", [a for a in these if a.adjacent]),
                                 ("further", [a for a in these if not a.adjacent])):
                 row[f"{which}_runs"] = len(part)
+                if not part:
+                    continue
                 for field in ("inside", "inside_with_model_error"):
-                    row[f"{which}_{field}"] = np.mean([getattr(a, field) for a in part]) if part else np.nan
-                row[f"{which}_half_width"] = np.median([a.half_width_with for a in part]) if part else np.nan
+                    row[f"{which}_{field}"] = np.mean([getattr(a, field) for a in part])
+                row[f"{which}_half_width"] = np.median([a.half_width_with for a in part])
             rows.append(row)
         print(f"{name}, delta {delta:g}", file=sys.stderr)
     return pd.DataFrame(rows)
-
-
-def rolling_table(results: pd.DataFrame) -> str:
-    """Markdown: percent of the held-out runs inside, without and with model error; means over the sets."""
-    kinds = ["next_inside", "next_inside_with_model_error", "further_inside",
-             "further_inside_with_model_error"]
-    names = ["runs", "delta", "groups in the fit", "next group", "next, with model error", "further",
-             "further, with model error"]
-    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
-    for _, row in results.iterrows():
-        cells = [f"{100 * row[kind]:.0f}" for kind in kinds]
-        lines.append("| " + " | ".join([row["set"], f"{row.delta:g}", row.groups_in_fit, *cells]) + " |")
-    for (delta, groups), part in results.groupby(["delta", "groups_in_fit"]):
-        cells = [f"**{100 * part[kind].mean():.0f}**" for kind in kinds]
-        lines.append("| " + " | ".join(["**mean of the sets**", f"{delta:g}", groups, *cells]) + " |")
-    return "\n".join(lines)
-
-
-def table(results: pd.DataFrame) -> str:
-    """Markdown: a row for each scenario and method, coverage in percent by quantity."""
-    quantities = list(dict.fromkeys(results.quantity))
-    keys = ["surface", "design", "noise", "size", "delta", "method"]
-    lines = ["| " + " | ".join(keys + quantities) + " |", "|---" * (len(keys) + len(quantities)) + "|"]
-    for key, part in results.groupby(keys, sort=False):
-        share = part.set_index("quantity").coverage
-        cells = [f"{100 * share[q]:.0f}" if q in share else "" for q in quantities]
-        surface, design, noise, size, delta, method = key
-        shown = f"**{method}**" if method == DEFAULT else method
-        lines.append("| " + " | ".join(
-            [surface, design, noise, f"{100 * size:g}%", f"{delta:g}", shown, *cells]) + " |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
