@@ -5,7 +5,7 @@ import os
 import tempfile
 
 from scaling.commands.tables import console, table
-from scaling.data.cache import cache_root
+from scaling.results.cache_folder import cache_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,24 +2,12 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from etils import epath
-
-from scaling.errors import UserError
 from scaling.results.files import writing
-
-
-def cache_root(given: epath.PathLike | None) -> Path:
-    """`given`, else `$SCALING_CACHE`, else `~/.cache/scaling`. A local folder: it holds locks."""
-    root = os.fspath(given or os.environ.get("SCALING_CACHE") or "~/.cache/scaling")
-    if "://" in root:
-        raise UserError(f"cache folder {root}: expected a local folder; it holds file locks")
-    return Path(root).expanduser().absolute()
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> None:

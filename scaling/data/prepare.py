@@ -18,7 +18,7 @@ from etils import epath
 
 from scaling.config import content_hash
 from scaling.data import corpora
-from scaling.data.cache import build_once, cache_root
+from scaling.data.cache import build_once
 from scaling.data.config import CorpusConfig, DataConfig, TokenizerConfig
 from scaling.data.packing import Packer, spread_evenly
 from scaling.data.rows import Rows, open_rows, write_rows
@@ -30,6 +30,7 @@ from scaling.data.tokenizer import (
     train_sentencepiece,
 )
 from scaling.errors import UserError
+from scaling.results.cache_folder import cache_root
 from scaling.results.files import write_atomically
 
 FORMAT = 1  # raise it when the same config would give other rows

@@ -5,7 +5,7 @@ import os
 
 import jax
 
-from scaling.data.cache import cache_root
+from scaling.results.cache_folder import keep_compiled_programs
 
 
 def set_up_runtime() -> None:
@@ -19,8 +19,4 @@ def set_up_runtime() -> None:
     if "xla_backend_optimization_level" not in flags and jax.config.jax_platforms in (None, "", "cpu"):
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1".strip()
     logging.getLogger("absl").setLevel(logging.ERROR)
-    folder = cache_root(None) / "compiled"
-    folder.mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    keep_compiled_programs(jax.config)

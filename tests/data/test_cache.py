@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from scaling.data.cache import build_once, cache_root
+from scaling.data.cache import build_once
 from scaling.errors import UserError
 
 
@@ -74,16 +74,6 @@ def test_processes_that_want_the_same_folder_build_it_once(tmp_path):
     processes = [start(tmp_path, 0.3) for _ in range(4)]
     assert [p.wait() for p in processes] == [0] * 4
     assert (tmp_path / "log").read_text() == "built\n"
-
-
-def test_the_cache_is_where_it_is_told_to_be(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "from_environment"))
-    assert cache_root(None) == tmp_path / "from_environment"
-    assert cache_root(tmp_path / "given") == tmp_path / "given"
-    monkeypatch.delenv("SCALING_CACHE")
-    assert cache_root(None).parts[-2:] == (".cache", "scaling")
-    with pytest.raises(UserError, match="expected a local folder"):
-        cache_root("gs://bucket/cache")
 
 
 def test_a_cache_inside_a_file_is_refused(tmp_path):

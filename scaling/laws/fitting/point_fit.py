@@ -18,6 +18,7 @@ from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import Form, SumOfPowers
 
 STARTS = 64
+_STRAIGHT_STARTS = 24  # of a law that is no sum of powers, at most
 _STRAIGHT = 1e-3  # first delta of starts that go straight to a smaller one, in units of the residuals
 
 
@@ -145,7 +146,7 @@ def fit_form(
         # Continuation leads every start to the one minimum below that of the wide objective. A law that
         # is no sum of powers can have a lower one (Muennighoff et al.'s has, on their runs).
         first = max(goal.delta / goal.typical(problem.log_target), _STRAIGHT)
-        straight = search(problem, begin, first_delta=first)
+        straight = search(problem, begin[:_STRAIGHT_STARTS], first_delta=first)
         solution = Solution(*(np.concatenate([getattr(s, f) for s in (solution, straight)])
                               for f in ("theta", "value", "gradient")))
     best = int(np.argmin(solution.value))

@@ -1,5 +1,6 @@
 """Derivatives of any smooth form by JAX, for many problems at once. The only file here that needs JAX."""
 
+import contextlib
 import dataclasses
 import functools
 
@@ -9,6 +10,7 @@ from scaling.laws.fitting.objectives import Objective
 from scaling.laws.fitting.problem import Problem
 from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import SmoothForm
+from scaling.results.cache_folder import keep_compiled_programs
 
 _BATCH = 8  # problems a call: one compilation serves every number of problems, and few are filled up
 _LEAST_POINTS = 32
@@ -46,16 +48,14 @@ class Traced(Problem):
         return (self.centring.matrix, self.centring.offset), columns, scale[at]
 
     def jacobian(self, theta: np.ndarray) -> np.ndarray:
-        import jax
-
+        jax = _jax()
         with jax.enable_x64(True):
             given = self._given(self._filled)[:2]
             n = self.log_target.shape[-1]
             return np.asarray(_compiled_jacobian(self.form)(theta, *given))[:n]
 
     def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        import jax
-
+        jax = _jax()
         n, points = len(theta), self.log_target.shape[-1]
         at = self._filled
         target = np.broadcast_to(self.log_target, (n, points))
@@ -71,6 +71,17 @@ class Traced(Problem):
                 out = run(theta[rows[:, 0]], target[rows, at], weights[rows, at] * counted, delta, *given)
                 parts.append([np.asarray(a)[: n - begin] for a in out])
         return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+
+
+@functools.cache
+def _jax():
+    """JAX, which keeps what it compiles (4 seconds a law) for the next process, if nobody said where."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        with contextlib.suppress(OSError):  # a folder that cannot be written costs time, not the fit
+            keep_compiled_programs(jax.config)
+    return jax
 
 
 def _predictor(form: SmoothForm):
