@@ -18,7 +18,7 @@ from scaling.laws.forms import FORMS
 from scaling.laws.forms.chinchilla import CHINCHILLA
 from scaling.laws.holdout import Holdout, Prediction, rolling
 from scaling.laws.law_fit import LawFit, fit_law
-from scaling.laws.runs import RunSet, usable_runs
+from scaling.laws.table.runs import RunSet, usable_runs
 
 APPROACHES: dict[str, Callable] = {"envelope": fit_envelope, "isoflop": fit_isoflop}
 LAWS: tuple[str, ...] = (*FORMS, *APPROACHES)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.laws.runs import RunSet
+from scaling.laws.table.runs import RunSet
 from scaling.laws.uncertainty.model_error import FoldError, ModelError, model_error
 
 LEAST_FOLDS = 2  # experiments/calibration: with these, coverage beyond the data is near nominal

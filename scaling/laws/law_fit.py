@@ -8,13 +8,13 @@ import numpy as np
 from scaling.errors import UserError
 from scaling.laws.allocation import FlopsRelation
 from scaling.laws.approaches.parabola import fit_parabola
-from scaling.laws.checks import in_range
 from scaling.laws.fitting.point_fit import STARTS, FitError, PointFit, fit_form
 from scaling.laws.forms.grammar import Form
 from scaling.laws.holdout import Holdout, rolling
 from scaling.laws.holdout import Prediction as HeldOut
 from scaling.laws.prediction import Prediction, new_run, predicted
-from scaling.laws.runs import RunSet
+from scaling.laws.table.checks import in_range
+from scaling.laws.table.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, interval
 from scaling.laws.uncertainty.identifiability import Identifiability, identifiability
 from scaling.laws.uncertainty.influence import RunInfluence, influence
