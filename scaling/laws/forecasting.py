@@ -1,6 +1,7 @@
 """What the laws say of a run that has not been trained, with intervals."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -9,22 +10,19 @@ from scaling.laws.fits import LawFits
 from scaling.laws.prediction import new_run, new_run_interval
 from scaling.laws.uncertainty.bootstrap import interval
 
-_LEAST_WIDTH = 1e-6  # of a predictive interval's log: runs without noise
-
 RULE = (
-    "the mean of approaches 2 and 3, each by its precision; its intervals pool their bootstrap draws in"
-    " those parts, so they are wider where the approaches disagree: a few budgets cannot tell which form"
-    " holds beyond them"
+    "approach 3, whose intervals are calibrated on synthetic sweeps and on published runs; approach 2"
+    " stands beside it as a check (it sees a point a budget, so its intervals are wider)"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class ApproachForecast:
-    """One approach's forecast, or the pooled one. Losses in nats per token, intervals at the fits' level.
+    """One approach's forecast. Losses in nats per token, intervals at the fits' level.
 
     interval: of the law's value (uncertain parameters). predictive_interval: of a new run's loss
     (parameters, run-to-run noise, and model error from the rolling hold-out).
-    noise, model_error: standard deviations of the log loss; pooled, the approaches' disagreement.
+    noise, model_error: standard deviations of the log loss.
     n_opt, d_opt: compute-optimal allocation at the forecast's FLOPs.
     """
 
@@ -42,18 +40,9 @@ class ApproachForecast:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Drawn:
-    """A summary with the draws it was made from: of the law's value, nats, and of a new run, logs."""
-
-    summary: ApproachForecast
-    law: np.ndarray
-    new_run: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
 class Forecast:
-    """A forecast at (N, D, C). The headline is `approaches[method]`: `pooled` where approaches 2 and 3
-    both speak, else the one that does; see `rule`.
+    """A forecast at (N, D, C). The headline is `approaches[method]`: the parametric law where there is one,
+    else approach 2; see `rule`.
 
     n_params, n_tokens: as asked, or the headline's optimum at C. extrapolation: C over the
     largest C in the fit.
@@ -123,27 +112,24 @@ def forecast(
     if flops is None:
         flops = fits.relation.flops(n_params, n_tokens)
     at = (float(n_params), float(n_tokens)) if given else None
-    drawn: dict[str, _Drawn] = {}
+    approaches: dict[str, ApproachForecast] = {}
     problems = []
     if fits.chinchilla is not None:
-        drawn[fits.chinchilla.law] = _by_chinchilla(fits, flops, at)
+        approaches[fits.chinchilla.law] = _by_chinchilla(fits, flops, at)
     if fits.isoflop is not None and fits.isoflop.frontier is not None:
         if at is None or fits.isoflop.reaches(at[0], flops):
-            drawn["isoflop"] = _by_isoflop(fits, flops, at)
+            approaches["isoflop"] = _by_isoflop(fits, flops, at)
         else:
             problems.append(f"approach 2 is silent: N = {at[0]:.3g} is further from N*(C) than any"
                             " size of its profiles")
-    if not drawn:
+    if not approaches:
         raise UserError("forecast: no law of the loss was fitted: " + "; ".join(fits.problems))
-    approaches = {name: of.summary for name, of in drawn.items()}
-    if len(drawn) > 1:
-        approaches["pooled"] = _pooled(list(drawn.values()), fits.level)
     if flops <= fits.largest_flops:
         problems.append("not beyond the runs in the fit: an interpolation")
     elif fits.chinchilla is not None and fits.holdouts[fits.chinchilla.law].caution:
         problems.append(fits.holdouts[fits.chinchilla.law].caution)
-    method = "pooled" if len(drawn) > 1 else next(iter(drawn))
-    best = approaches[method]
+    problems += _disagreement(list(approaches.values()))
+    method, best = next(iter(approaches.items()))
     n, d = at or (best.n_opt, best.d_opt)
     return Forecast(float(flops), n, d, method, RULE, fits.level,
                     float(flops / fits.largest_flops), approaches, tuple(problems))
@@ -163,7 +149,7 @@ def seal_payload(fits: LawFits, forecast: Forecast, targets: list[dict]) -> dict
     }
 
 
-def _by_chinchilla(fits: LawFits, flops: float, at) -> _Drawn:
+def _by_chinchilla(fits: LawFits, flops: float, at) -> ApproachForecast:
     law = fits.chinchilla
     best = law.optimal(flops)
     n, d = at or (best["n_opt"], best["d_opt"])
@@ -171,7 +157,7 @@ def _by_chinchilla(fits: LawFits, flops: float, at) -> _Drawn:
     return _forecast(fits, law.law, law, flops, best, value, draws)
 
 
-def _by_isoflop(fits: LawFits, flops: float, at) -> _Drawn:
+def _by_isoflop(fits: LawFits, flops: float, at) -> ApproachForecast:
     law = fits.isoflop
     value, draws = law.frontier.log_loss(flops)
     if at is not None:
@@ -180,12 +166,12 @@ def _by_isoflop(fits: LawFits, flops: float, at) -> _Drawn:
     return _forecast(fits, "isoflop", law, flops, law.optimal(flops), value, draws)
 
 
-def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
+def _forecast(fits, approach, law, flops, best, value, draws) -> ApproachForecast:
     holdout = fits.holdouts[approach]
     e_folds = float(np.log(flops / fits.largest_flops))
     new = new_run(draws, law.noise, law.degrees_of_freedom, holdout.model_error, e_folds, fits.seed)
     holdout_rms = holdout.to_json()["rms_error_percent"]
-    summary = ApproachForecast(
+    return ApproachForecast(
         approach=approach,
         loss=float(np.exp(value)),
         interval=tuple(interval(np.exp(draws), fits.level)),
@@ -198,49 +184,18 @@ def _forecast(fits, approach, law, flops, best, value, draws) -> _Drawn:
         d_opt_interval=tuple(best["d_opt_interval"]),
         holdout_percent=holdout_rms,
     )
-    return _Drawn(summary, np.exp(draws), new)
 
 
-def _pooled(parts: list[_Drawn], level: float) -> ApproachForecast:
-    """Means of the approaches (in logs), intervals of their pooled draws; see `RULE`.
-
-    An approach's weight is 1 / width^2 of its predictive interval: a linear pool of opinions (Stone 1961).
-    Equal parts would let the wider approach set the interval: it then held all of 100 synthetic runs.
-    Where an approach gives no draws (its optimum), the interval spans both.
-    """
-    each = [part.summary for part in parts]
-    widths = np.array([-np.log(np.divide(*a.predictive_interval)) for a in each])
-    weights = np.maximum(widths, _LEAST_WIDTH) ** -2.0
-    weights /= weights.sum()
-    replicates = min(len(part.law) for part in parts)
-
-    def mean(values) -> float:
-        return float(np.exp(weights @ np.log(list(values))))
-
-    def span(pairs) -> tuple[float, float]:
-        lows, highs = zip(*pairs)
-        return min(lows), max(highs)
-
-    return ApproachForecast(
-        approach="pooled",
-        loss=mean(a.loss for a in each),
-        interval=tuple(interval(_in_parts([part.law for part in parts], weights), level)),
-        predictive_interval=new_run_interval(
-            _in_parts([part.new_run for part in parts], weights), replicates, level),
-        noise=mean(a.noise for a in each),
-        model_error=float(np.log(max(a.loss for a in each) / min(a.loss for a in each))),
-        n_opt=mean(a.n_opt for a in each),
-        n_opt_interval=span(a.n_opt_interval for a in each),
-        d_opt=mean(a.d_opt for a in each),
-        d_opt_interval=span(a.d_opt_interval for a in each),
-        holdout_percent=None,
-    )
-
-
-def _in_parts(draws: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """The draws of several approaches in proportion to their weights, of each its first ones."""
-    total = min(len(d) / w for d, w in zip(draws, weights))
-    return np.concatenate([d[: max(1, round(total * w))] for d, w in zip(draws, weights)])
+def _disagreement(told: list[ApproachForecast]) -> Iterator[str]:
+    """Where approaches 2 and 3 differ by more than their intervals together allow."""
+    if len(told) < 2:
+        return
+    two, three = sorted(told, key=lambda a: a.loss)
+    apart = np.log(three.loss / two.loss)
+    reach = np.hypot(np.log(two.interval[1] / two.loss), np.log(three.loss / three.interval[0]))
+    if apart > reach:
+        yield (f"approaches 2 and 3 differ by {100 * apart:.2g}%, more than their intervals allow: the"
+               " law's form or the profiles' minima are off")
 
 
 def _lists(value: ApproachForecast) -> dict:

@@ -30,10 +30,14 @@ class FoldError:
         return self.draws.var(axis=0) + self.noise**2
 
     @property
+    def mean_variance(self) -> float:
+        """Of the mean error if the form is right."""
+        return float(self.draws.mean(axis=1).var() + self.noise**2 / len(self.errors))
+
+    @property
     def mean_statistic(self) -> float:
         """Square of the mean error in standard deviations; chi-squared with 1 degree of freedom."""
-        variance = self.draws.mean(axis=1).var() + self.noise**2 / len(self.errors)
-        return float(self.errors.mean() ** 2 / variance) if variance > 0 else 0.0
+        return float(self.errors.mean() ** 2 / self.mean_variance)
 
     @property
     def statistic(self) -> float:
@@ -41,16 +45,6 @@ class FoldError:
         about = self.draws - self.draws.mean(axis=0)
         covariance = about.T @ about / len(about) + self.noise**2 * np.eye(len(self.errors))
         return float(self.errors @ np.linalg.lstsq(covariance, self.errors, rcond=None)[0])
-
-    @property
-    def slope_squared(self) -> float:
-        """What the squared errors exceed their variances by, per squared e-fold."""
-        return float((self.errors**2 - self.variances).mean()) / _asked(self.distance) ** 2
-
-    @property
-    def precision(self) -> float:
-        """Weight of `slope_squared`: it is the less certain the larger the variances are."""
-        return float((_asked(self.distance) ** 2 / self.variances.mean()) ** 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,21 +68,31 @@ def model_error(folds: Sequence[FoldError]) -> ModelError:
 
     Two tests, of the folds' mean errors and of every run's (Chow 1960, "Tests of equality between sets of
     coefficients"): a form may be off at every size in the same way, or at sizes far from the optimum in
-    ways that cancel. Where either is significant, what the squared errors exceed their variances by, in
-    proportion to the distance: a wrong form errs more the further it is asked.
+    ways that cancel. What a significant one finds is what its squared errors exceed their variances by, in
+    proportion to the distance: a wrong form errs more the further it is asked. The larger counts.
 
     Always adding the excess would widen the forecasts of a right form too, because the excess cannot be
     negative. experiments/calibration has the figures, and what no hold-out can see.
     """
-    folds = [fold for fold in folds if fold.variances.mean() > 0]
-    if not folds:
-        return NO_MODEL_ERROR
-    means = chdtrc(len(folds), sum(fold.mean_statistic for fold in folds))
-    rows = chdtrc(sum(len(fold.errors) for fold in folds), sum(fold.statistic for fold in folds))
-    if min(means, rows) > _CHANCE:
-        return ModelError(0.0, len(folds))
-    squared = np.average([fold.slope_squared for fold in folds], weights=[fold.precision for fold in folds])
-    return ModelError(float(np.sqrt(max(0.0, squared))), len(folds))
+    folds = [fold for fold in folds if fold.mean_variance > 0]
+    distance = np.array([_asked(fold.distance) for fold in folds])
+    found = [0.0]
+    if folds and chdtrc(len(folds), sum(fold.mean_statistic for fold in folds)) <= _CHANCE:
+        squares = np.array([fold.errors.mean() ** 2 for fold in folds])
+        found.append(_slope_squared(squares, np.array([fold.mean_variance for fold in folds]), distance))
+    n_rows = sum(len(fold.errors) for fold in folds)
+    if folds and chdtrc(n_rows, sum(fold.statistic for fold in folds)) <= _CHANCE:
+        squares = np.array([(fold.errors**2).mean() for fold in folds])
+        variances = np.array([fold.variances.mean() for fold in folds])
+        found.append(_slope_squared(squares, variances, distance))
+    return ModelError(float(np.sqrt(max(found))), len(folds))
+
+
+def _slope_squared(squares: np.ndarray, variances: np.ndarray, distance: np.ndarray) -> float:
+    """Excess of squared errors over their variances per squared e-fold; each is (folds,). A fold's says the
+    less the larger its variance is."""
+    weights = (distance**2 / variances) ** 2
+    return float(np.average((squares - variances) / distance**2, weights=weights))
 
 
 def _asked(e_folds: float) -> float:

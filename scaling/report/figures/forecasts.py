@@ -8,7 +8,6 @@ from scaling.report.palette import reserved
 APPROACHES = {
     "isoflop": "approach 2",
     "chinchilla": "approach 3",
-    "pooled": "pooled: their mean",
 }
 
 
@@ -26,7 +25,7 @@ def forecasts(target: dict, actual: float | None, level: float) -> Html | None:
     for row, (name, one) in enumerate(told):
         tip = f"{decimals(one['loss'], 4)} nats, {interval(one['predictive_interval'])}"
         panel.error_bar(one["loss"], row, one["predictive_interval"],
-                        "forecast" if name == "pooled" else name, tip, across=True)
+                        "forecast" if name == target["prediction"]["method"] else name, tip, across=True)
     axes = panel.axes
     axes.set_yticks(range(len(told)), [APPROACHES.get(name, name) for name, _ in told])
     axes.set_ylim(len(told) - 0.5, -0.5)
