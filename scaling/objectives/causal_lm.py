@@ -1,42 +1,35 @@
 """Next-token prediction over packed documents."""
 
-import dataclasses
-
-import jax
 import numpy as np
 
-from scaling.objectives.losses import LossSums, cross_entropy
+from scaling.objectives.lengths import Lengths
+from scaling.objectives.documents import document_positions
+from scaling.objectives.objective import Objective
 
 
-@dataclasses.dataclass(frozen=True)
-class CausalLM:
+class CausalLM(Objective):
     """Each token of a document is predicted from those before it in the same document.
 
-    bos_id: the token that opens every document; it is an input and never a target.
+    bos_id: the token that opens every document; it is an input and never a target. length: T.
     """
 
-    bos_id: int
+    def __init__(self, bos_id: int, length: int):
+        self.bos_id, self.lengths = bos_id, Lengths(encoder=0, decoder=length)
 
-    def example(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Batch from packed rows, int [..., T + 1]; every array is [..., T].
+    def example(
+        self, rows: np.ndarray, seed: int = 0, indices: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Every array is [..., T]; nothing is random.
 
         A row may hold the end of one document and the start of the next: each gets a segment of
         its own, positions that start at 0, and no target crosses between them.
         """
         inputs, targets = rows[..., :-1], rows[..., 1:]
-        starts = inputs == self.bos_id
-        index = np.arange(inputs.shape[-1], dtype=np.int32)
-        last_start = np.maximum.accumulate(np.where(starts, index, 0), axis=-1)
+        segments, positions = document_positions(inputs, self.bos_id)
         return {
             "decoder_input_tokens": inputs.astype(np.int32),
             "decoder_target_tokens": targets.astype(np.int32),
             "decoder_loss_weights": (targets != self.bos_id).astype(np.float32),
-            "decoder_segment_ids": np.cumsum(starts, axis=-1, dtype=np.int32),
-            "decoder_positions": (index - last_start).astype(np.int32),
+            "decoder_segment_ids": segments,
+            "decoder_positions": positions,
         }
-
-    def loss(self, logits: jax.Array, batch: dict[str, jax.Array]) -> LossSums:
-        """Row sums [B] of nats and of weights."""
-        return cross_entropy(
-            logits, batch["decoder_target_tokens"], batch["decoder_loss_weights"]
-        )

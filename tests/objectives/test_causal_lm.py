@@ -7,7 +7,7 @@ from scaling.data.packing import Packer
 from scaling.objectives import CausalLM, LossSums, cross_entropy
 
 BOS = 1
-OBJECTIVE = CausalLM(bos_id=BOS)
+OBJECTIVE = CausalLM(bos_id=BOS, length=16)
 
 
 def random_rows(n_rows: int, length: int, seed: int = 0) -> np.ndarray:
