@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from scaling.objectives.lengths import Lengths
 from scaling.objectives.documents import document_positions
+from scaling.objectives.lengths import Lengths
 from scaling.objectives.objective import Objective
 
 

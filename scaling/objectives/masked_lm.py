@@ -3,9 +3,9 @@
 import numpy as np
 
 from scaling.objectives.config import NoiseConfig
+from scaling.objectives.documents import document_positions
 from scaling.objectives.draws import Draws
 from scaling.objectives.lengths import Lengths
-from scaling.objectives.documents import document_positions
 from scaling.objectives.objective import Objective, Vocabulary
 
 

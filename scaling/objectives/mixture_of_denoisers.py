@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from scaling.objectives.config import NoiseConfig
+from scaling.objectives.documents import without_last
 from scaling.objectives.draws import Draws
 from scaling.objectives.objective import PairObjective, Vocabulary, stack_lengths
 from scaling.objectives.pairs import Pair, fitted
 from scaling.objectives.prefix_lm import prefix_size
-from scaling.objectives.documents import without_last
 from scaling.objectives.spans import corrupt, noise_counts, noise_mask
 
 MODES = ("R", "S", "X")

@@ -48,8 +48,9 @@ def fitted(
     """The pieces, each cut at its end as far as it must for what is made of it to find room.
 
     sizes: of the inputs and targets made from a piece of n tokens, for n of at least 2. A row that
-    holds one piece is never cut; with more, rounding and what closes each of them cost tokens: none
-    are shown or asked for then. Pieces left with fewer than two tokens have no target and go too.
+    holds one piece is never cut; with more, rounding and what closes each of them cost tokens: they
+    are not shown or asked for then, many where documents are far shorter than a row. Pieces left with
+    fewer than two tokens have no target and go too.
     """
     room, shared, kept = Room.of(lengths), not lengths.encoder, []
     for piece in row_pieces:

@@ -64,7 +64,7 @@ class Program:
         self.mesh = make_mesh(mesh_config)
         check_batch(self.mesh, "Experiment.batch_size", experiment.batch_size)
         check_batch(self.mesh, "EvaluationConfig.batch_size", experiment.evaluation.batch_size)
-        self.objective = CausalLM(bos_id)
+        self.objective = CausalLM(bos_id, experiment.data.sequence_length)
         self._schedule_shape = experiment.schedule.shape
         self._constrain = constrainer(self.mesh)
         length = experiment.data.sequence_length

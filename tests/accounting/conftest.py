@@ -34,7 +34,7 @@ def loss_and_arguments():
     """`loss_and_arguments(config, B, T)`: the mean loss of a batch, and its abstract arguments."""
 
     def make(config: DecoderConfig, batch_size: int, length: int):
-        model, objective = build_model(config), CausalLM(bos_id=1)
+        model, objective = build_model(config), CausalLM(bos_id=1, length=length)
 
         def loss(params, batch):
             logits = model.apply(params, batch, ForwardMultipliers(config.d_head**-0.5))

@@ -67,7 +67,7 @@ def test_bfloat16_stays_near_float32(make_tiny, packed_batch):
     labelled = batch | {
         "decoder_target_tokens": TARGETS, "decoder_loss_weights": np.ones(TARGETS.shape, "f4"),
     }
-    sums = CausalLM(bos_id=0).loss(logits, labelled)
+    sums = CausalLM(bos_id=0, length=6).loss(logits, labelled)
     assert sums.loss.dtype == sums.weight.dtype == jnp.float32
 
 

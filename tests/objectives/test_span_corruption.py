@@ -63,8 +63,8 @@ def test_targets_rebuild_the_rows_text(longest, random_rows, make_objective):
         kept += sum(map(len, rebuilt))
         for text in rebuilt:  # each the beginning of a piece of the row, none of two documents
             assert any(text == whole[: len(text)] for whole in texts)
-    # what closes a row's second piece, and rounding, cost a few tokens
-    assert kept > (0.95 if longest == 300 else 0.5) * rows[:, :-1].size
+    # what closes each further piece of a row, and rounding, cost tokens
+    assert kept > (0.9 if longest == 300 else 0.2) * rows[:, :-1].size
 
 
 def test_a_decoder_is_asked_for_the_same_targets(random_rows, make_objective):
