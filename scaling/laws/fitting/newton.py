@@ -27,6 +27,13 @@ class Solution:
     def take(self, rows: np.ndarray) -> "Solution":
         return Solution(self.theta[rows], self.value[rows], self.gradient[rows])
 
+    def or_lower(self, other: "Solution") -> "Solution":
+        """Each problem's lower end of the two, of those that have converged."""
+        better = other.converged & ~(self.converged & (self.value <= other.value))
+        pick = lambda new, old: np.where(better, new, old)  # noqa: E731
+        return Solution(np.where(better[:, None], other.theta, self.theta),
+                        pick(other.value, self.value), pick(other.gradient, self.gradient))
+
 
 def newton(problem: Problem, theta: np.ndarray, aim: float, most: int, damping: float) -> Solution:
     """Newton steps from each row of theta (problems, p) until the gradient is at most `aim`.

@@ -19,6 +19,8 @@ from scaling.laws.forms.grammar import Form, SumOfPowers
 
 STARTS = 64
 _STRAIGHT_STARTS = 24  # of a law that is no sum of powers, at most
+_MOST_MINIMA = 4
+_REACH = 20.0  # deviance up to which another draw of the noise may make a second minimum the lowest
 _STRAIGHT = 1e-3  # first delta of starts that go straight to a smaller one, in units of the residuals
 
 
@@ -62,6 +64,20 @@ class PointFit:
             return None
         return float(np.sqrt((self.log_residuals**2).sum() / self.degrees_of_freedom))
 
+    @functools.cached_property
+    def minima(self) -> np.ndarray:
+        """Natural coordinates of the optimum, and of those other minima of the receipt that may be the
+        lowest of resampled data: up to 4 in all, (minima, p), lowest first."""
+        theta = [self.theta]
+        for other in self.receipt.minima[1:_MOST_MINIMA]:
+            with np.errstate(divide="ignore"):
+                there = self.form.theta(other["params"])
+                # Of normal noise; residuals of half the weight in the tails would count twice.
+                deviance = len(self.log_residuals) * np.log(other["objective"] / self.objective)
+            if np.isfinite(there).all() and deviance <= _REACH:
+                theta.append(there)
+        return np.stack(theta)
+
     def log_loss(self, logs: dict[str, np.ndarray]) -> np.ndarray:
         """Log of the law at points given by the logs of their columns, shape (points,)."""
         return self.form.log_loss(self.theta, logs)[0]
@@ -77,7 +93,7 @@ class PointFit:
         low: np.ndarray | None = None,
         high: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Fits resampled data, each warm-started at this optimum.
+        """Fits resampled data, each warm-started at each of `minima`, of which the lowest end counts.
 
         log_loss, weights: (replicates or 1, points); weights multiply the fit's own. low, high:
         (replicates or 1, p) bounds in centred coordinates; equal ones hold a coordinate. Returns
@@ -91,8 +107,10 @@ class PointFit:
             low=self.problem.low if low is None else low,
             high=self.problem.high if high is None else high,
         )
-        start = np.repeat(self.centring.to_centred(self.theta)[None], n, axis=0)
-        solution = refine(problem, start)
+        starts = self.centring.to_centred(self.minima)
+        solution = refine(problem, np.repeat(starts[:1], n, axis=0))
+        for other in starts[1:]:
+            solution = solution.or_lower(refine(problem, np.repeat(other[None], n, axis=0)))
         theta = self.centring.to_natural(solution.theta)
         return theta, solution.converged & ~_flat(self.form, theta)
 

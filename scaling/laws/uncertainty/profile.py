@@ -10,7 +10,7 @@ from scaling.errors import UserError
 from scaling.laws.fitting.log_sum_exp import LogSumExp
 from scaling.laws.fitting.point_fit import PointFit
 from scaling.laws.fitting.problem import Problem
-from scaling.laws.fitting.solver import solve
+from scaling.laws.fitting.solver import Solution, solve
 from scaling.laws.uncertainty.noise import Noise, measured_noise
 
 # Distances from the optimum at which a parameter is held, in its standard errors.
@@ -73,12 +73,13 @@ def profile(
     noise = measured_noise(point) if noise is None else noise
     if run_of_row is None:
         run_of_row = np.arange(len(noise.residuals))
-    problem, start = _uncoupled(point, at)
+    problem, minima = _uncoupled(point, at)
+    start = minima[0]
     lowest = float(problem.value(start[None])[0])
     error, ratio = _standard_error(point, noise, problem, start, at, run_of_row)
     freedom = max(len(np.unique(run_of_row)) - len(names), 1)
     quantile = float(fdtri(1, freedom, level))
-    sides = [_side(problem, start, at, limit, error, lowest, ratio, quantile)
+    sides = [_side(problem, minima, at, limit, error, lowest, ratio, quantile)
              for limit in _limits(point, at)]
     lowest = min([lowest] + [float(value.min()) for _, value in sides])
     sides = [(held, 2 * (value - lowest) * ratio) for held, value in sides]
@@ -101,8 +102,8 @@ def profile(
 
 def _uncoupled(point: PointFit, at: int) -> tuple[Problem, np.ndarray]:
     """The fit in coordinates of which one is the parameter itself (its natural coordinate, the root of a
-    constant), and its optimum there. A coefficient's centred coordinate is the log of its term at the
-    middle of the data, which is another question."""
+    constant), and the fit's minima there, (minima, p), the optimum first. A coefficient's centred
+    coordinate is the log of its term at the middle of the data, which is another question."""
     centring, problem = point.centring, point.problem
     matrix, offset = centring.matrix.copy(), centring.offset.copy()
     if not point.form.parameters[at].logarithmic:
@@ -113,7 +114,6 @@ def _uncoupled(point: PointFit, at: int) -> tuple[Problem, np.ndarray]:
     low, high = np.full_like(problem.low, -np.inf), np.full_like(problem.high, np.inf)
     other = np.arange(len(matrix)) != at
     low[:, other], high[:, other] = problem.low[:, other], problem.high[:, other]
-    natural = point.theta
     if isinstance(problem, LogSumExp):
         back = problem.design @ np.linalg.inv(centring.matrix)
         moved = dataclasses.replace(
@@ -122,7 +122,7 @@ def _uncoupled(point: PointFit, at: int) -> tuple[Problem, np.ndarray]:
         )
     else:
         moved = dataclasses.replace(problem, centring=changed, low=low, high=high)
-    return moved, changed.to_centred(natural)
+    return moved, changed.to_centred(point.minima)
 
 
 def _standard_error(point, noise: Noise, problem: Problem, theta, at, run_of_row) -> tuple[float, float]:
@@ -168,68 +168,84 @@ def _limits(point: PointFit, at: int) -> tuple[float, float]:
             high if np.isfinite(high) else point.theta[at] + 1e3)
 
 
-def _side(problem, start, at, limit, error, lowest, ratio, quantile) -> tuple[np.ndarray, np.ndarray]:
+def _side(problem, minima, at, limit, error, lowest, ratio, quantile) -> tuple[np.ndarray, np.ndarray]:
     """Values going from the optimum towards a limit, and the lowest objective at each, (values,).
 
     Steps of the standard error, then ever longer ones; only as far as the deviance rises above any quantile
-    that could be asked for. Where it crosses the quantile between two values far apart, others are put
-    between them.
+    that could be asked for, but past every other minimum on the way. Where it crosses the quantile
+    between two values far apart, others are put between them.
     """
+    start = minima[0]
     sign = np.sign(limit - start[at])
     held = start[at] + sign * min(error, _LONGEST) * _STEPS
+    other = minima[1:, at][sign * (minima[1:, at] - start[at]) > 0]
+    held = sign * np.unique(sign * np.append(held, other))
     held = np.append(held[sign * held < sign * limit], limit) if sign else start[[at]]
-    value = _held(problem, start, at, held[:_NEAR])
-    if len(held) > _NEAR and 2 * (value[-1] - lowest) * ratio < _AMPLE:
-        value = np.append(value, _held(problem, start, at, held[_NEAR:]))
+    near = _NEAR + int((sign * held[_NEAR:, None] <= sign * other).any(axis=1).sum())
+    value = _held(problem, minima, at, held[:near])
+    if len(held) > near and 2 * (value[-1] - lowest) * ratio < _AMPLE:
+        value = np.append(value, _held(problem, minima, at, held[near:]))
     held = np.insert(held[: len(value)], 0, start[at])
     value = np.insert(value, 0, lowest)
     for _ in range(_REFINED):
         known = np.isfinite(value) | (np.arange(len(value)) > np.flatnonzero(np.isfinite(value)).max())
         held, value = held[known], value[known]  # a point that failed although one further out did not
         root = np.sqrt(np.maximum(2 * (value - lowest) * ratio, 0.0))
-        k = int(np.argmax(root >= np.sqrt(quantile)))
-        if k == 0 or root[k] - root[k - 1] <= _JUMP:
+        k = _outside(root, quantile)
+        if k == len(root) or root[k] - root[k - 1] <= _JUMP:
             break
         between = np.linspace(held[k - 1], held[k], 8)[1:-1]
-        value = np.insert(value, k, _held(problem, start, at, between))
+        value = np.insert(value, k, _held(problem, minima, at, between))
         held = np.insert(held, k, between)
     return held[1:], value[1:]
 
 
-def _held(problem: Problem, start: np.ndarray, at: int, values: np.ndarray) -> np.ndarray:
+def _held(problem: Problem, minima: np.ndarray, at: int, values: np.ndarray) -> np.ndarray:
     """Lowest objective with one coordinate held at each of the values, (values,).
 
-    Once from the optimum; then each again from what its neighbour towards the optimum found, as
+    Once from each of the minima; then each again from what its neighbour towards the optimum found, as
     long as that helps.
     """
     low, high = (np.repeat(b, len(values), axis=0) for b in (problem.low, problem.high))
     low[:, at] = high[:, at] = values
     held = dataclasses.replace(problem, low=low, high=high)
-    starts = np.repeat(start[None], len(values), axis=0)
-    starts[:, at] = values
-    answer = solve(held, starts, first_delta=0.03)
-    theta, value = answer.theta, np.where(answer.gradient <= _GOOD, answer.value, np.inf)
+    theta, value = np.repeat(minima[:1], len(values), axis=0), np.full(len(values), np.inf)
+    for start in minima:
+        starts = np.repeat(start[None], len(values), axis=0)
+        starts[:, at] = values
+        theta, value = _lower(theta, value, solve(held, starts, first_delta=0.03))
     for _ in range(3):
-        from_neighbour = np.concatenate([start[None], theta[:-1]])
+        from_neighbour = np.concatenate([minima[:1], theta[:-1]])
         from_neighbour[:, at] = values
         again = solve(held, from_neighbour, first_delta=problem.objective.delta)
-        found = np.where(again.gradient <= _GOOD, again.value, np.inf)
-        better = found < value * (1 - 1e-9)
-        theta, value = np.where(better[:, None], again.theta, theta), np.where(better, found, value)
-        if not better.any():
+        before = value
+        theta, value = _lower(theta, value, again)
+        if (value == before).all():
             break
     return value
 
 
+def _lower(theta: np.ndarray, value: np.ndarray, found: Solution) -> tuple[np.ndarray, np.ndarray]:
+    """What was known, and what is lower by more than rounding."""
+    new = np.where(found.gradient <= _GOOD, found.value, np.inf)
+    better = new < value * (1 - 1e-9)
+    return np.where(better[:, None], found.theta, theta), np.where(better, new, value)
+
+
+def _outside(root: np.ndarray, quantile: float) -> int:
+    """The first index beyond which the deviance stays at or above the quantile; its length if there is
+    none. Another minimum further out may lie below it again, and is then inside."""
+    return int(np.flatnonzero(root < np.sqrt(quantile)).max()) + 1
+
+
 def _crossing(held: np.ndarray, deviance: np.ndarray, quantile: float) -> float | None:
-    """Where the deviance first reaches the quantile going outwards; None if it never does.
+    """Where the deviance reaches the quantile for good going outwards; None if it never does.
 
     Interpolated in the deviance's root, which is straight where the likelihood is normal.
     """
     root = np.sqrt(np.maximum(deviance, 0.0))
-    out = np.flatnonzero(root >= np.sqrt(quantile))
-    if not len(out):
+    k = _outside(root, quantile)
+    if k == len(root):
         return None
-    k = out[0]
     share = (np.sqrt(quantile) - root[k - 1]) / (root[k] - root[k - 1])
     return float(held[k - 1] + share * (held[k] - held[k - 1]))
