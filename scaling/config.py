@@ -46,8 +46,12 @@ class Config:
             raise self.refuse(field, expected)
 
     def to_json(self) -> dict[str, Any]:
-        """Nested dict of JSON values, every field present."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        """Nested dict of JSON values, every field present.
+
+        Where a field takes several classes of config, `class` names the one it has.
+        """
+        hints = typing.get_type_hints(type(self))
+        return {f.name: _plain(getattr(self, f.name), hints[f.name]) for f in dataclasses.fields(self)}
 
     @classmethod
     def from_json(cls, data: Any, where: str = "") -> Self:
@@ -142,12 +146,19 @@ def _described(hint: Any) -> str:
     return "None" if hint is type(None) else names.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, hint: Any) -> Any:
     if isinstance(value, Config):
-        return value.to_json()
+        tag = {"class": type(value).__name__} if len(_choices(hint)) > 1 else {}
+        return tag | value.to_json()
     if isinstance(value, tuple):
-        return [_plain(v) for v in value]
+        return [_plain(v, None) for v in value]
     return value
+
+
+def _choices(hint: Any) -> dict[str, type[Config]]:
+    """The classes of config that a union names, in its order."""
+    args = typing.get_args(hint)
+    return {a.__name__: a for a in args if isinstance(a, type) and issubclass(a, Config)}
 
 
 def _from_plain(value: Any, hint: Any, where: str) -> Any:
@@ -155,7 +166,14 @@ def _from_plain(value: Any, hint: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None:
             return None
-        options = [a for a in args if a is not type(None)]
+        options, choices = [a for a in args if a is not type(None)], _choices(hint)
+        if len(choices) > 1 and isinstance(value, dict):
+            # files from before there was a choice name no class: theirs was the first
+            name = value.get("class", next(iter(choices)))
+            if name not in choices:
+                raise UserError(f"{where}.class: no class {name!r}{did_you_mean(str(name), choices)}")
+            fields = {k: v for k, v in value.items() if k != "class"}
+            return choices[name].from_json(fields, where)
         return _from_plain(value, options[0], where) if len(options) == 1 else value
     if isinstance(hint, type) and issubclass(hint, Config):
         return hint.from_json(value, where)

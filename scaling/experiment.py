@@ -7,7 +7,7 @@ from typing import Literal
 from scaling.config import Config, content_hash
 from scaling.data.config import DataConfig
 from scaling.models import DecoderConfig
-from scaling.optim import AdamWConfig, ScheduleConfig
+from scaling.optim import AdafactorConfig, AdamWConfig, LionConfig, MuonConfig, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
 
 
@@ -49,7 +49,7 @@ class Experiment(Config):
     data: DataConfig
     objective: Literal["causal_lm"] = "causal_lm"
     parametrization: ParametrizationConfig
-    optimizer: AdamWConfig
+    optimizer: AdamWConfig | AdafactorConfig | LionConfig | MuonConfig
     schedule: ScheduleConfig
     batch_size: int = 8
     n_steps: int = 1000
@@ -90,6 +90,7 @@ class Experiment(Config):
             {
                 "model": self.model.to_json(),
                 "objective": self.objective,
+                "optimizer": self.optimizer.program_key(),
                 "schedule": self.schedule.shape,
                 "batch_size": self.batch_size,
                 "sequence_length": self.data.sequence_length,

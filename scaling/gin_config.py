@@ -24,7 +24,7 @@ from scaling.data.config import CorpusConfig, DataConfig, TokenizerConfig
 from scaling.errors import UserError
 from scaling.experiment import EvaluationConfig, Experiment
 from scaling.models import DecoderConfig
-from scaling.optim import AdamWConfig, ScheduleConfig
+from scaling.optim import OPTIMIZERS, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
 from scaling.sweeps.ladder import DERIVED_FIELDS, Ladder
 from scaling.sweeps.study import IsoFlop, Study
@@ -32,7 +32,7 @@ from scaling.sweeps.study import IsoFlop, Study
 CONFIGURABLES: dict[str, type[Config]] = {
     cls.__name__: cls
     for cls in (
-        AdamWConfig,
+        *OPTIMIZERS,
         CorpusConfig,
         DataConfig,
         DecoderConfig,

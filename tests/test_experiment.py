@@ -9,7 +9,7 @@ from scaling.data import DataConfig
 from scaling.errors import UserError
 from scaling.experiment import EvaluationConfig, Experiment
 from scaling.models import DecoderConfig
-from scaling.optim import AdamWConfig, ScheduleConfig
+from scaling.optim import OPTIMIZERS, AdamWConfig, LionConfig, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
 
 
@@ -70,6 +70,28 @@ def test_equal_experiments_are_one_run(experiment):
     assert again == experiment and again.run_id == experiment.run_id
     as_int = experiment.replace(optimizer=AdamWConfig(clip_norm=1, weight_decay=0))
     assert as_int.run_id == experiment.run_id
+
+
+@pytest.mark.parametrize("optimizer", [cls() for cls in OPTIMIZERS], ids=lambda o: type(o).__name__)
+def test_each_optimizer_comes_back_from_json(experiment, optimizer):
+    chosen = experiment.replace(optimizer=optimizer)
+    data = chosen.to_json()
+    assert data["optimizer"]["class"] == type(optimizer).__name__
+    assert Experiment.from_json(data) == chosen
+    assert (chosen.shape_key == experiment.shape_key) == isinstance(optimizer, AdamWConfig)
+
+
+def test_an_optimizer_without_a_class_is_the_first_and_an_unknown_one_is_refused(experiment):
+    """Files from when there was only one name none."""
+    data = experiment.to_json()
+    del data["optimizer"]["class"]
+    assert Experiment.from_json(data) == experiment
+    data["optimizer"]["class"] = "MuonConfg"
+    with pytest.raises(UserError, match="optimizer.class: no class 'MuonConfg'; did you mean 'MuonConfig'"):
+        Experiment.from_json(data)
+    data["optimizer"] = LionConfig().to_json() | {"class": "LionConfig", "epsilon": 1e-8}
+    with pytest.raises(UserError, match="optimizer.epsilon: no such field"):
+        Experiment.from_json(data)
 
 
 def test_the_run_id_is_a_folder_s_name_that_begins_as_told(experiment):

@@ -1,18 +1,23 @@
 """Memory of one training step by group, from shapes: an estimate to plan with."""
 
 from scaling.models import DecoderConfig
+from scaling.optim import AdamWConfig, OptimizerConfig
 
 FLOAT32_BYTES = 4
 
 
 def memory_by_group(
-    config: DecoderConfig, n_params: dict[str, int], batch_size: int, sequence_length: int
+    config: DecoderConfig,
+    n_params: dict[str, int],
+    batch_size: int,
+    sequence_length: int,
+    optimizer: OptimizerConfig = AdamWConfig(),
 ) -> dict[str, int]:
     """Bytes on one device that holds the whole model, no rematerialisation.
 
     Within 20% of what XLA allocates on a CPU for the float32 step, scanned or not (a test).
 
-    parameters, gradients, optimizer: float32, Adam keeps two moments.
+    parameters, gradients, optimizer: float32; Adam keeps two moments, others less.
     activations: what the backward pass reads, per token and layer: about 10 vectors of d_model
         (residual stream, norms, queries, keys and values before and after rotation, attention
         output), the MLP's hidden units before and after its activation (and its gate), and two
@@ -31,7 +36,7 @@ def memory_by_group(
     return {
         "parameters": FLOAT32_BYTES * n,
         "gradients": FLOAT32_BYTES * n,
-        "optimizer": 2 * FLOAT32_BYTES * n,
+        "optimizer": FLOAT32_BYTES * optimizer.state_floats(n_params),
         "activations": tokens * config.n_layers * (vectors * activation_bytes + attention),
         "logits": 2 * tokens * config.vocab_size * FLOAT32_BYTES,
     }

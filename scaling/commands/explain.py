@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     specs = build_model(experiment.model).specs
     n_params = count_parameters(specs)
     length = experiment.data.sequence_length
-    memory = memory_by_group(experiment.model, n_params, experiment.batch_size, length)
+    memory = memory_by_group(
+        experiment.model, n_params, experiment.batch_size, length, experiment.optimizer
+    )
     result = {
         "run_id": experiment.run_id,
         "values": values,

@@ -27,13 +27,16 @@ class Rule:
     """What a parametrization says of one parameter.
 
     init_std: standard deviation at initialisation (vectors start at a constant instead).
-    lr_mult, eps_mult: factors on the learning rate and on Adam's epsilon.
+    lr_mult, eps_mult: factors on the learning rate and on Adam's epsilon, for optimizers whose
+        updates have entries of one size (Adam, Lion, Adafactor).
+    spectral_lr_mult: factor on the rate where updates of hidden matrices are orthogonal (Muon).
     wd_mult: factor on independent weight decay; 0 where none applies.
     forward_mult: factor on the logits, where the parameter reads them out; else 1.
     """
 
     init_std: float
     lr_mult: float = 1.0
+    spectral_lr_mult: float = 1.0
     eps_mult: float = 1.0
     wd_mult: float = 1.0
     forward_mult: float = 1.0
@@ -89,18 +92,18 @@ def rule(config: ParametrizationConfig, spec: ParamSpec) -> Rule:
         raise UserError(f"no rule of {config.name!r} for a parameter of role {spec.role!r}")
     base_fan = _base_fan(config, spec)
     m = _fan(config, spec) / base_fan
-    lr, eps = m**row.lr, (m**row.eps if config.epsilon_rule == "scaled" else 1.0)
-    if config.name == "completep" and spec.stack is not None:
-        depth = _depth_ratio(config, spec)
-        lr *= depth ** (config.depth_alpha - 1)
-        eps *= depth**-config.depth_alpha if config.epsilon_rule == "scaled" else 1.0
+    alpha, deep = config.depth_alpha, config.name == "completep" and spec.stack is not None
+    depth = _depth_ratio(config, spec) if deep else 1.0
+    eps = m**row.eps * depth**-alpha if config.epsilon_rule == "scaled" else 1.0
     fan = {"fan_in": spec.fan_in, "base_fan_in": base_fan, None: 1}[row.std]
     std, constant = _constants(config, role, spec)
     decay = {"vector": 0.0, "hidden": m**config.decay_width_exponent}.get(role, 1.0)
     readout = config.readout_mult if role in ("tied", "unembed") else 1.0
     return Rule(
         init_std=std * fan**-0.5,
-        lr_mult=constant * lr,
+        lr_mult=constant * m**row.lr * depth ** (alpha - 1),
+        # an orthogonal update moves a matrix's outputs alike at every width
+        spectral_lr_mult=constant * (1 if role == "hidden" else m**row.lr) * depth ** (alpha - 1),
         eps_mult=eps,
         wd_mult=decay,
         forward_mult=readout * m**row.forward,

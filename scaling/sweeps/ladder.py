@@ -6,6 +6,7 @@ from scaling.config import Config
 from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.models import DecoderConfig
+from scaling.optim import OPTIMIZERS
 
 # What a ladder derives; a study that binds one of these by hand would configure nothing.
 DERIVED_FIELDS = (
@@ -16,8 +17,7 @@ DERIVED_FIELDS = (
     "DecoderConfig.n_layers",
     "DecoderConfig.n_heads",
     "DecoderConfig.d_ff",
-    "AdamWConfig.learning_rate",
-    "AdamWConfig.weight_decay",
+    *(f"{cls.__name__}.{field}" for cls in OPTIMIZERS for field in ("learning_rate", "weight_decay")),
 )
 
 

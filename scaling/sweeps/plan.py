@@ -110,7 +110,9 @@ def price(
     model, data = experiment.model, experiment.data
     n_params = count_parameters(build_model(model).specs)
     flops = train_flops(model, n_params, data.sequence_length, experiment.n_tokens)
-    memory = memory_by_group(model, n_params, experiment.batch_size, data.sequence_length)
+    memory = memory_by_group(
+        model, n_params, experiment.batch_size, data.sequence_length, experiment.optimizer
+    )
     achieved = flops[study.plan.flops_convention]
     budgets = [b for b in study.plan.budgets if abs(achieved / b - 1) <= BUDGET_TOLERANCE]
     return PlannedRun(

@@ -11,15 +11,17 @@ from scaling.results.files import write_atomically, writing
 from scaling.training.tensorboard import EventFile
 
 MAX_WINDOWS = 200
+# What an update measures, and what its mean over a window is called.
+AVERAGED = {"loss": "loss", "gradient_norm": "gradient_norm", "clipped": "clipped_fraction"}
 
 
 class MetricsLog:
     """Averages updates over windows of `window` steps and appends a line at the end of each.
 
     A line: step (updates done), n_tokens, loss (mean over the window, nats per token),
-    gradient_norm (mean; null if it overflowed), learning_rate (of the window's last update). A
-    resumed run first drops the lines past its checkpoint, so the file is the one that an
-    uninterrupted run writes.
+    gradient_norm (mean; null if it overflowed), clipped_fraction (of the window's updates),
+    learning_rate (of its last one). A resumed run first drops the lines past its checkpoint, so the
+    file is the one that an uninterrupted run writes.
     """
 
     def __init__(self, run_dir: epath.Path, n_steps: int, tokens_per_step: int):
@@ -27,7 +29,7 @@ class MetricsLog:
         self.curve: list[dict[str, float | None]] = []
         self._n_steps = n_steps
         self._tokens_per_step = tokens_per_step
-        self._pending = {"loss": [], "gradient_norm": []}
+        self._pending: dict[str, list[float]] = {name: [] for name in AVERAGED}
         self._path = run_dir / "metrics.jsonl"
         self._board = EventFile(run_dir / "tensorboard")
 
@@ -37,7 +39,7 @@ class MetricsLog:
         self.curve = [line for line in map(_parse, lines) if line and line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in self.curve)
         write_atomically(self._path, text)
-        self._pending = pending or {"loss": [], "gradient_norm": []}
+        self._pending = {name: list(pending.get(name, [])) for name in AVERAGED}
 
     def pending(self) -> dict[str, list[float]]:
         """A copy of the open window: checkpoints write it out while training goes on."""
@@ -46,26 +48,26 @@ class MetricsLog:
     def add(self, first_step: int, metrics: dict[str, np.ndarray]) -> None:
         """Takes the metrics of consecutive updates, the first of them number `first_step`."""
         lines = []
-        for i, loss in enumerate(metrics["loss"]):
-            self._pending["loss"].append(float(loss))
-            self._pending["gradient_norm"].append(float(metrics["gradient_norm"][i]))
+        for i in range(len(metrics["loss"])):
+            for name in AVERAGED:
+                self._pending[name].append(float(metrics[name][i]))
             done = first_step + i + 1
             if done % self.window == 0 or done == self._n_steps:
                 lines.append(
                     {
                         "step": done,
                         "n_tokens": done * self._tokens_per_step,
-                        **{name: _mean(values) for name, values in self._pending.items()},
+                        **{AVERAGED[name]: _mean(values) for name, values in self._pending.items()},
                         "learning_rate": float(metrics["learning_rate"][i]),
                     }
                 )
-                self._pending = {"loss": [], "gradient_norm": []}
+                self._pending = {name: [] for name in AVERAGED}
         if lines:
             self.curve += lines
             with writing(self._path), self._path.open("a") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in lines))
             for line in lines:
-                for name in ("loss", "gradient_norm", "learning_rate"):
+                for name in (*AVERAGED.values(), "learning_rate"):
                     if line[name] is not None:
                         self._board.add_scalar(f"train/{name}", line[name], line["step"])
 

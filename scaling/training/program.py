@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from scaling.accounting import exact_train_flops_per_token
 from scaling.experiment import Experiment
 from scaling.models import ForwardMultipliers, build_model
 from scaling.objectives import CausalLM, LossSums
-from scaling.optim import Hyperparameters, apply_adamw, init_adamw
+from scaling.optim import Hyperparameters, Optimizer
 from scaling.parametrizations import forward_multipliers, parameter_rules
 from scaling.partitioning import (
     MeshConfig,
@@ -41,7 +40,7 @@ class TrainState(NamedTuple):
     """Everything that training changes. step: updates done, int32."""
 
     params: Any
-    optimizer: optax.ScaleByAdamState
+    optimizer: Any
     step: jax.Array
 
 
@@ -65,7 +64,9 @@ class Program:
         check_batch(self.mesh, "Experiment.batch_size", experiment.batch_size)
         check_batch(self.mesh, "EvaluationConfig.batch_size", experiment.evaluation.batch_size)
         self.objective = CausalLM(bos_id, experiment.data.sequence_length)
-        self._schedule_shape = experiment.schedule.shape
+        self.optimizer = Optimizer(
+            experiment.optimizer, experiment.schedule.shape, self.model.specs
+        )
         self._constrain = constrainer(self.mesh)
         length = experiment.data.sequence_length
         per_token = exact_train_flops_per_token(experiment.model, length)
@@ -100,7 +101,8 @@ class Program:
 
         rows: int [k, batch, T + 1], k at most `max_chunk`.
         Returns the new state and metrics, arrays [max_chunk] of which the first k are filled:
-        `loss` (mean nats per token before that update), `gradient_norm`, `learning_rate`.
+        `loss` (mean nats per token before that update), `gradient_norm`, `clipped` (1 where the
+        gradient was scaled down), `learning_rate`.
         """
         n = len(rows)
         if n < self.max_chunk:
@@ -148,26 +150,25 @@ class Program:
         return self.objective.loss(logits, batch)
 
     def _state_shardings(self) -> TrainState:
-        params = parameter_shardings(self.mesh, self.model.specs)
-        return TrainState(
-            params,
-            optax.ScaleByAdamState(count=self._everywhere, mu=params, nu=params),
-            self._everywhere,
+        params = jax.tree.map(
+            lambda spec: jax.ShapeDtypeStruct(spec.shape, jnp.float32), self.model.specs
         )
+        shardings = parameter_shardings(self.mesh, self.model.specs)
+        optimizer = self.optimizer.state_shardings(params, shardings, self._everywhere)
+        return TrainState(shardings, optimizer, self._everywhere)
 
     def _compile(self, experiment: Experiment) -> None:
         """Compiles ahead of the first call, so that compile time is known and not in step time."""
 
         def init(seed, init_std) -> TrainState:
             params = self.model.init(seed, init_std)
-            return TrainState(params, init_adamw(params), jnp.int32(0))
+            return TrainState(params, self.optimizer.init(params), jnp.int32(0))
 
         def update(state: TrainState, batch, hp) -> tuple[TrainState, dict[str, jax.Array]]:
             gradient = jax.value_and_grad(self._mean_loss)
             loss, gradients = gradient(state.params, batch, hp.forward)
-            params, optimizer, metrics = apply_adamw(
-                self._schedule_shape, hp.optimizer, state.params, state.optimizer, gradients,
-                state.step,
+            params, optimizer, metrics = self.optimizer.update(
+                hp.optimizer, state.params, state.optimizer, gradients, state.step
             )
             return TrainState(params, optimizer, state.step + 1), {"loss": loss, **metrics}
 
@@ -177,7 +178,7 @@ class Program:
                 state, metrics = update(state, jax.tree.map(lambda x: x[i], batches), hp)
                 return state, jax.tree.map(lambda a, m: a.at[i].set(m), filled, metrics)
 
-            names = ("loss", "gradient_norm", "learning_rate")
+            names = ("loss", "gradient_norm", "clipped", "learning_rate")
             empty = {name: jnp.zeros(self.max_chunk, jnp.float32) for name in names}
             # A traced trip count: one program serves every chunk length, with the same bits.
             return jax.lax.fori_loop(0, n, body, (state, empty))

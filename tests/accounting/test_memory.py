@@ -4,7 +4,7 @@ import pytest
 
 from scaling.accounting import count_parameters, memory_by_group
 from scaling.models import DecoderConfig, build_model
-from scaling.optim import AdamWConfig, Hyperparameters, ScheduleConfig, apply_adamw, init_adamw
+from scaling.optim import AdamWConfig, Hyperparameters, Optimizer, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig, parameter_rules
 
 SHAPES = {  # batch, length, fields of the model: each makes another group the largest
@@ -25,13 +25,14 @@ def test_the_estimate_is_within_a_fifth_of_the_compiled_step(
     specs = build_model(config).specs
     loss, (params, batch) = loss_and_arguments(config, batch_size, length)
     rules = parameter_rules(ParametrizationConfig(), specs)
+    optimizer = Optimizer(AdamWConfig(), "linear", specs)
     hp = Hyperparameters.of(AdamWConfig(), ScheduleConfig(), 10, rules)
 
     def step(params, state, batch):
         gradients = jax.grad(loss)(params, batch)
-        return apply_adamw("linear", hp, params, state, gradients, jnp.int32(0))
+        return optimizer.update(hp, params, state, gradients, jnp.int32(0))
 
-    state = jax.eval_shape(init_adamw, params)
+    state = jax.eval_shape(optimizer.init, params)
     compiled = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, batch).compile()
     memory = compiled.memory_analysis()
     allocated = memory.temp_size_in_bytes + memory.argument_size_in_bytes

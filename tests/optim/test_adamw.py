@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,8 @@ from scaling.errors import UserError
 from scaling.optim import (
     AdamWConfig,
     Hyperparameters,
+    Optimizer,
     ScheduleConfig,
-    apply_adamw,
-    init_adamw,
     schedule_factor,
 )
 from scaling.parametrizations import Rule
@@ -33,14 +34,16 @@ def rules(matrix=1.0, table=1.0, gain=1.0):
     }
 
 
-update = jax.jit(apply_adamw, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0)
+def update(shape, *arguments):
+    return Optimizer(AdamWConfig(), shape, None).update(*arguments)
 
 
 def run(config, n_steps, *, schedule=CONSTANT, rules=rules(), gradients=None):
     """Parameters after every update, and the metrics of each."""
     hp = Hyperparameters.of(config, schedule, n_steps, rules)
     params, history, metrics = tree(0), [], []
-    state = init_adamw(params)
+    state = Optimizer(config, schedule.shape, None).init(params)
     for step in range(n_steps):
         g = tree(step + 1) if gradients is None else gradients
         params, state, logged = update(schedule.shape, hp, params, state, g, jnp.int32(step))

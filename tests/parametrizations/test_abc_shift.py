@@ -11,19 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.models import DecoderConfig, build_model
-from scaling.optim import AdamWConfig, Hyperparameters, ScheduleConfig, apply_adamw, init_adamw
+from scaling.optim import AdamWConfig, Hyperparameters, Optimizer, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig, forward_multipliers, parameter_rules
 
 N_STEPS = 12
 CONFIG = ParametrizationConfig(name="mup", base_d_model=8, base_d_ff=16, base_d_head=4)
 MODEL = build_model(DecoderConfig(vocab_size=30, d_model=32, n_layers=2, n_heads=2, d_ff=64))
-OPTIMIZER = AdamWConfig(learning_rate=0.02, epsilon=1e-3, weight_decay=0.01, clip_norm=1e9)
+ADAMW = AdamWConfig(learning_rate=0.02, epsilon=1e-3, weight_decay=0.01, clip_norm=1e9)
+OPTIMIZER = Optimizer(ADAMW, "linear", MODEL.specs)
 
 
 def losses(rules, forward) -> list[float]:
     params = MODEL.init(0, jax.tree.map(lambda rule: jnp.float32(rule.init_std), rules))
-    hp = Hyperparameters.of(OPTIMIZER, ScheduleConfig(), N_STEPS, rules)
-    state, found = init_adamw(params), []
+    hp = Hyperparameters.of(ADAMW, ScheduleConfig(), N_STEPS, rules)
+    state, found = OPTIMIZER.init(params), []
     tokens = np.random.default_rng(0).integers(0, 30, (4, 9))
     for i in range(N_STEPS):
         loss, params, state = step(params, state, tokens, hp, forward, i)
@@ -44,7 +45,7 @@ def step(params, state, tokens, hp, forward, i):
         return -jnp.take_along_axis(log_p, tokens[:, 1:, None], -1).mean()
 
     loss, gradients = jax.value_and_grad(mean_loss)(params)
-    params, state, _ = apply_adamw("linear", hp, params, state, gradients, i)
+    params, state, _ = OPTIMIZER.update(hp, params, state, gradients, i)
     return loss, params, state
 
 

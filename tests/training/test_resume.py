@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from etils import epath
 
+from scaling.optim import AdafactorConfig, MuonConfig
 from scaling.partitioning import MeshConfig
 from scaling.training import Preempted, StopRequest, train
 from scaling.training.checkpoints import Checkpoints
@@ -105,6 +106,21 @@ def test_a_stopped_run_continues_to_the_same_bits(long_run, undisturbed, data, t
         assert not (tmp_path / "record.json").exists()
     train(long_run, tmp_path)
     check_same(long_run, tmp_path, undisturbed, data.bos_id)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [MuonConfig(), AdafactorConfig(min_dim_size_to_factor=2, momentum=0.9)],
+    ids=["muon", "adafactor"],
+)
+def test_the_state_of_every_optimizer_is_kept(experiment, data, tmp_path, optimizer):
+    config = experiment(n_steps=70, n_evaluations=1, optimizer=optimizer)
+    record = train(config, tmp_path / "undisturbed")
+    assert record.curve[-1]["loss"] < record.curve[0]["loss"] - 0.3
+    with pytest.raises(Preempted):
+        train(config, tmp_path / "stopped", stop=StopAfter(1))
+    train(config, tmp_path / "stopped")
+    check_same(config, tmp_path / "stopped", tmp_path / "undisturbed", data.bos_id)
 
 
 def test_frequent_checkpoints_change_nothing(long_run, undisturbed, data, tmp_path):
