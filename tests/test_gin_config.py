@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from scaling import optim
 from scaling.errors import UserError
 from scaling.gin_config import CONFIGURABLES, describes_study, load_experiment, load_study, to_gin
 from scaling.sweeps.ladder import DERIVED_FIELDS
@@ -11,6 +12,7 @@ from scaling.sweeps.plan import plan
 # Binds d_model = 32, d_ff = 128 and n_heads = 1; a file that includes it goes on at line 2.
 TINY = "include 'models/decoder_tiny.gin'\n"
 DEMO = "include 'sweeps/demo.gin'\n"
+OPTIMIZERS = {cls.__name__ for cls in optim.OPTIMIZERS}
 
 
 @pytest.fixture
@@ -159,9 +161,11 @@ def test_gin_text_builds_the_same_study_again(write):
 
 @pytest.mark.parametrize("name", DERIVED_FIELDS)
 def test_a_study_may_not_bind_what_its_ladder_derives(write, name):
-    value = "'x'" if name.endswith("name") else "0.5" if name.startswith("AdamW") else "8"
+    """Of another optimizer than the base's a binding configures nothing in any case."""
+    value = "'x'" if name.endswith("name") else "0.5" if name.split(".")[0] in OPTIMIZERS else "8"
     message = refused(load_study, write(f"{DEMO}{name} = {value}\n"))
-    assert message.startswith(f"x.gin:2: {name} configures nothing in a study")
+    where = "" if name.split(".")[0] in OPTIMIZERS - {"AdamWConfig"} else " in a study"
+    assert message.startswith(f"x.gin:2: {name} configures nothing{where}")
 
 
 def test_everything_else_of_a_base_experiment_reaches_the_plan(write):

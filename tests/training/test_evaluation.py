@@ -64,7 +64,8 @@ def test_the_last_batch_may_be_short(experiment, trained, evaluation, data, batc
     config = experiment(evaluation=EvaluationConfig(n_evaluations=1, batch_size=batch_size))
     program, _ = program_for(config, MeshConfig(), data.bos_id)
     _, params, hp = trained[0]
-    other = evaluate(program, jax.tree.map(np.asarray, params), hp, data, batch_size, step=7, n_tokens_seen=448)
+    params = jax.tree.map(np.asarray, params)
+    other = evaluate(program, params, hp, data, batch_size, step=7, n_tokens_seen=448)
     assert other.loss == pytest.approx(evaluation.loss, rel=1e-6)
     assert other.standard_error == pytest.approx(evaluation.standard_error, rel=1e-5)
     assert other.bits_per_byte == pytest.approx(evaluation.bits_per_byte, rel=1e-6)

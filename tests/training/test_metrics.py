@@ -23,6 +23,7 @@ def updates(*losses: float, norm: float = 1.0) -> dict[str, np.ndarray]:
     return {
         "loss": np.array(losses, np.float32),
         "gradient_norm": np.full(n, norm, np.float32),
+        "clipped": np.arange(n, dtype=np.float32) % 2,
         "learning_rate": np.linspace(0.1, 0.2, n, dtype=np.float32),
     }
 
@@ -55,7 +56,7 @@ def test_an_open_window_given_to_a_checkpoint_does_not_grow(tmp_path):
     log.add(0, updates(1.0))
     given = log.pending()
     log.add(1, updates(2.0))
-    assert given == {"loss": [1.0], "gradient_norm": [1.0]}
+    assert given == {"loss": [1.0], "gradient_norm": [1.0], "clipped": [0.0]}
 
 
 def test_a_gradient_that_overflows_is_null(tmp_path):
@@ -73,6 +74,7 @@ def test_the_last_window_may_be_short(tmp_path):
     log.close()
     assert log.window == 2
     assert [line["step"] for line in log.curve] == [*range(2, 401, 2), 401]
+    assert log.curve[0]["clipped_fraction"] == 0.5
     assert log.curve[0]["loss"] == 0.5 and log.curve[-1]["loss"] == 400.0
     assert log.curve[-1]["n_tokens"] == 4010
 
@@ -96,8 +98,8 @@ def test_tensorboard_holds_the_same_numbers(experiment, tmp_path):
     record = train(experiment(), tmp_path)
     scalars = scalars_in(tmp_path / "tensorboard")
     assert set(scalars) == {"train/loss", "train/gradient_norm", "train/learning_rate",
-                            "validation/loss", "validation/bits_per_byte"}
-    for name in ("loss", "gradient_norm", "learning_rate"):
+                            "train/clipped_fraction", "validation/loss", "validation/bits_per_byte"}
+    for name in ("loss", "gradient_norm", "clipped_fraction", "learning_rate"):
         expected = {line["step"]: np.float32(line[name]) for line in record.curve}
         assert scalars[f"train/{name}"] == expected
     for name in ("loss", "bits_per_byte"):
