@@ -1,12 +1,14 @@
 """Ladder: one rule from a width to a whole experiment, so that a family differs in size alone."""
 
 import dataclasses
+from typing import Any
 
 from scaling.config import Config
 from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.models import DecoderConfig
 from scaling.optim import OPTIMIZERS
+from scaling.sweeps.transferred import TransferredRules
 
 # What a ladder derives; a study that binds one of these by hand would configure nothing.
 DERIVED_FIELDS = (
@@ -32,6 +34,8 @@ class Ladder(Config):
     widths): `learning_rate * (n_steps / 1000)^-horizon_exponent`; longer runs want lower peaks.
     Batch: `batch_size` sequences at every size.
     Weight decay: independent, such that weights forget over `decay_timescale` of the run (0: none).
+    With `transfer`, learning rate, batch, decay timescale and warm-up come from a transfer file, and
+    the four fields above say nothing.
     """
 
     width_per_layer: int = 32
@@ -42,6 +46,7 @@ class Ladder(Config):
     horizon_exponent: float = 0.3
     batch_size: int = 8
     decay_timescale: float = 0.0
+    transfer: TransferredRules | None = None
 
     def validate(self) -> None:
         for field in ("width_per_layer", "min_layers", "head_size", "mlp_ratio", "batch_size"):
@@ -67,7 +72,13 @@ class Ladder(Config):
     def experiment(
         self, base: Experiment, d_model: int, n_steps: int, *, name: str, seed: int
     ) -> Experiment:
-        """`base` at a width and a number of updates, with every hyperparameter by rule."""
+        """`base` at a width and a number of updates, with every hyperparameter by rule.
+
+        n_steps: of `batch_size` sequences; a transfer that changes the batch keeps the tokens.
+        Raises `UserError` where `transfer` knows nothing of such a run.
+        """
+        if self.transfer is not None:
+            return self._transferred(base, d_model, n_steps, name=name, seed=seed)
         rate = self.learning_rate * (n_steps / 1000) ** -self.horizon_exponent
         decay = min(0.5, 1 / (self.decay_timescale * n_steps)) if self.decay_timescale else 0.0
         return base.replace(
@@ -78,3 +89,23 @@ class Ladder(Config):
             n_steps=n_steps,
             seed=seed,
         )
+
+    def _transferred(
+        self, base: Experiment, d_model: int, n_steps: int, *, name: str, seed: int
+    ) -> Experiment:
+        rules, length = self.transfer, base.data.sequence_length
+        batch_size = rules.batch_at(n_steps * self.batch_size * length)
+        n_steps = max(1, round(n_steps * self.batch_size / batch_size))
+        model = self.model(base.model, d_model)
+        best = rules.predict(d_model, model.n_layers, batch_size, n_steps * batch_size * length)
+        return rules.applied(
+            base, model=model, batch_size=batch_size, n_steps=n_steps, best=best
+        ).replace(name=name, seed=seed)
+
+    def tags(self, experiment: Experiment) -> dict[str, Any]:
+        """What a record says of its hyperparameters beside themselves: the expected loss, in nats,
+        from not having tuned this very run. Empty without `transfer`."""
+        if self.transfer is None:
+            return {}
+        best = self.transfer.predict_for(experiment)
+        return {"mistuning_nats": best.mistuning_nats, "transfer": self.transfer.source}

@@ -92,14 +92,16 @@ def solve(
     name = f"{study.name}-{role}-d{d_model}-C{budget:.3g}-s{seed}".replace("+", "")
     per_step = _flops_per_step(study, d_model)
     n_steps = max(1, round(budget / per_step))
-    achieved = n_steps * per_step
+    experiment = study.ladder.experiment(study.base, d_model, n_steps, name=name, seed=seed)
+    achieved = per_step * experiment.n_tokens / _tokens_per_step(study)
     if abs(achieved / budget - 1) > BUDGET_TOLERANCE:
+        per_step = achieved / experiment.n_steps
         raise UserError(
-            f"a budget of {budget:.3g} FLOPs is too small for width {d_model}: {n_steps} steps of"
+            f"a budget of {budget:.3g} FLOPs is too small for width {d_model}:"
+            f" {experiment.n_steps} steps of"
             f" {per_step:.3g} FLOPs come to {achieved:.3g}, more than 1% off; the least budget that"
             f" surely fits is {per_step / BUDGET_TOLERANCE / 2:.3g}, or lower Ladder.batch_size"
         )
-    experiment = study.ladder.experiment(study.base, d_model, n_steps, name=name, seed=seed)
     return experiment, achieved
 
 
@@ -107,26 +109,33 @@ def price(
     experiment: Experiment, n_train_tokens: int, study: Study, *, role: str
 ) -> PlannedRun:
     """What an experiment costs, and the tags its record will carry; `role` as in `solve`."""
+    run = costed(experiment, n_train_tokens, {})
+    achieved = run.train_flops[study.plan.flops_convention]
+    budgets = [b for b in study.plan.budgets if abs(achieved / b - 1) <= BUDGET_TOLERANCE]
+    tags = {
+        "study": study.name,
+        "role": role,
+        "budget": budgets[0] if role == "sweep" else None,
+        "d_model": experiment.model.d_model,
+        "n_layers": experiment.model.n_layers,
+        "flops_convention": study.plan.flops_convention,
+        **study.ladder.tags(experiment),
+    }
+    return dataclasses.replace(run, tags=tags)
+
+
+def costed(experiment: Experiment, n_train_tokens: int, tags: dict[str, Any]) -> PlannedRun:
+    """What an experiment costs; `tags` go into its record. n_train_tokens: of one epoch."""
     model, data = experiment.model, experiment.data
     n_params = count_parameters(build_model(model).specs)
-    flops = train_flops(model, n_params, data.sequence_length, experiment.n_tokens)
     memory = memory_by_group(
         model, n_params, experiment.batch_size, data.sequence_length, experiment.optimizer
     )
-    achieved = flops[study.plan.flops_convention]
-    budgets = [b for b in study.plan.budgets if abs(achieved / b - 1) <= BUDGET_TOLERANCE]
     return PlannedRun(
         experiment=experiment,
-        tags={
-            "study": study.name,
-            "role": role,
-            "budget": budgets[0] if role == "sweep" else None,
-            "d_model": model.d_model,
-            "n_layers": model.n_layers,
-            "flops_convention": study.plan.flops_convention,
-        },
+        tags=tags,
         n_params=n_params,
-        train_flops=flops,
+        train_flops=train_flops(model, n_params, data.sequence_length, experiment.n_tokens),
         epochs=experiment.n_tokens / n_train_tokens,
         memory_bytes=sum(memory.values()),
     )

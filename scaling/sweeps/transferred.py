@@ -1,0 +1,155 @@
+"""Hyperparameters by transferred rules: what a sweep takes from a transfer file.
+
+Everything is in log2 of the learning rate, and one unit of it is an octave. With the base shape as
+origin, the best rate is
+
+    log2 lr* = log2 learning_rate + sum of exponent * log2(size / base size)
+
+over the axes width, depth, batch and horizon (training tokens).
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+
+from scaling.config import Config
+from scaling.errors import UserError
+from scaling.experiment import Experiment
+from scaling.models import DecoderConfig
+
+AXES = ("width", "depth", "batch", "horizon")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The best learning rate of one run. Octaves are of the rate; interval: rates at the rules' level.
+
+    standard_deviation: octaves. bias: octaves by which the best rate of the proxy or mid-size that
+    is furthest from the base missed the rules, carried on to this distance.
+    mistuning_nats: expected loss for training at `learning_rate` instead of at the unknown optimum.
+    """
+
+    learning_rate: float
+    standard_deviation: float
+    interval: tuple[float, float]
+    bias: float
+    mistuning_nats: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransferredRules(Config):
+    """Rules fitted to proxies, with what is needed to say how far they may be wrong.
+
+    source: the transfer file and its content hash.
+    base_*: where log2 ratios are 0; batch_size in sequences, n_tokens in training targets.
+    learning_rate: best at the base. exponents: of it along `AXES`.
+    measured: the axes that the proxies scanned; beyond them nothing is known, and asking is refused.
+    covariance: 5 x 5, of log2 learning_rate and the exponents; scatter: standard deviation of single
+        shapes around the rules, octaves; degrees_of_freedom: of both, inf as 1e9.
+    far_distance, far_residual: of the furthest shape measured: sum of |log2| ratios; octaves.
+    curvature: c in  loss = minimum + c (log2 lr - log2 lr*)^2,  nats per octave squared.
+    batch_size: best at the base's tokens, and its exponent along the horizon.
+    decay_timescale: of AdamW, as a fraction of the run; 0: no decay.
+    warmup_fraction: of the run's steps. unembedding_lr: over that of hidden matrices.
+    """
+
+    source: str
+    base_d_model: int
+    base_n_layers: int
+    base_batch_size: int
+    base_n_tokens: int
+    learning_rate: float
+    exponents: tuple[float, float, float, float]
+    measured: tuple[str, ...]
+    covariance: tuple[tuple[float, ...], ...]
+    scatter: float
+    degrees_of_freedom: float
+    far_distance: float
+    far_residual: float
+    curvature: float
+    batch_size: float
+    batch_horizon_exponent: float
+    decay_timescale: float
+    warmup_fraction: float
+    unembedding_lr: float
+    level: float = 0.9
+
+    def validate(self) -> None:
+        for field in ("learning_rate", "curvature", "batch_size", "degrees_of_freedom"):
+            self.require(getattr(self, field) > 0, field, "a number above 0")
+        for name in self.measured:
+            self.require(name in AXES, "measured", f"axes among {', '.join(AXES)}")
+        shape = np.shape(self.covariance)
+        self.require(shape == (5, 5), "covariance", "5 rows of 5 numbers")
+        self.require(0 < self.level < 1, "level", "a number between 0 and 1")
+
+    def batch_at(self, n_tokens: float) -> int:
+        """Sequences per update for a run of `n_tokens` tokens."""
+        ratio = n_tokens / self.base_n_tokens
+        return max(1, round(self.batch_size * ratio**self.batch_horizon_exponent))
+
+    def octaves(self, d_model: int, n_layers: int, batch_size: int, n_tokens: float) -> np.ndarray:
+        """log2 ratios to the base along `AXES`."""
+        sizes = (d_model, n_layers, batch_size, n_tokens)
+        base = (self.base_d_model, self.base_n_layers, self.base_batch_size, self.base_n_tokens)
+        return np.log2(np.divide(sizes, base))
+
+    def predict(
+        self, d_model: int, n_layers: int, batch_size: int, n_tokens: float
+    ) -> Prediction:
+        """The best rate there. Raises `UserError` along an axis that no proxy scanned."""
+        ratios = self.octaves(d_model, n_layers, batch_size, n_tokens)
+        for axis, ratio in zip(AXES, ratios):
+            if axis not in self.measured and abs(ratio) > 1e-9:
+                raise UserError(
+                    f"{self.source}: its proxies did not scan the {axis}, and this run's is"
+                    f" {2**ratio:.3g} times the base's; tune again with {axis} among the axes"
+                )
+        x = math.log2(self.learning_rate) + float(ratios @ self.exponents)
+        row = np.array([1.0, *ratios])
+        sd = math.sqrt(max(0.0, row @ np.array(self.covariance) @ row) + self.scatter**2)
+        bias = self.bias_at(ratios)
+        half = float(stats.t.ppf((1 + self.level) / 2, self.degrees_of_freedom)) * sd + abs(bias)
+        return Prediction(
+            learning_rate=2**x,
+            standard_deviation=sd,
+            interval=(2 ** (x - half), 2 ** (x + half)),
+            bias=bias,
+            mistuning_nats=self.curvature * (sd**2 + bias**2),
+        )
+
+    def predict_for(self, experiment: Experiment) -> Prediction:
+        """The best rate for a run as it is, whatever rate it has."""
+        model = experiment.model
+        return self.predict(
+            model.d_model, model.n_layers, experiment.batch_size, experiment.n_tokens
+        )
+
+    def applied(
+        self, base: Experiment, *, model: DecoderConfig, batch_size: int, n_steps: int, best: Prediction
+    ) -> Experiment:
+        """`base` at a shape, a batch and a number of updates, every other hyperparameter from here."""
+        return base.replace(
+            model=model,
+            parametrization=base.parametrization.replace(unembedding_lr=self.unembedding_lr),
+            optimizer=base.optimizer.replace(
+                learning_rate=best.learning_rate, weight_decay=self.weight_decay(n_steps)
+            ),
+            schedule=base.schedule.replace(
+                warmup_fraction=self.warmup_fraction, max_warmup_steps=n_steps
+            ),
+            batch_size=batch_size,
+            n_steps=n_steps,
+        )
+
+    def bias_at(self, ratios: np.ndarray) -> float:
+        """The furthest measured shape's miss, carried on linearly to these log2 ratios; octaves."""
+        if self.far_distance == 0:
+            return 0.0
+        return self.far_residual * float(np.abs(ratios).sum()) / self.far_distance
+
+    def weight_decay(self, n_steps: int) -> float:
+        """Independent decay per update that forgets over `decay_timescale` of `n_steps` updates."""
+        return min(0.5, 1 / (self.decay_timescale * n_steps)) if self.decay_timescale else 0.0

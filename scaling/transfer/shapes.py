@@ -1,0 +1,46 @@
+"""Shapes of proxies and targets: one base shape, scaled in width and depth."""
+
+import re
+
+from scaling.errors import UserError
+from scaling.models import DecoderConfig
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """(width, layers) from `d256.L8`. Raises `UserError`."""
+    match = re.fullmatch(r"d(\d+)\.L(\d+)", text)
+    if not match or "0" in match.groups():
+        raise UserError(f"shape {text!r}: expected a width and a number of layers, such as d256.L8")
+    return int(match[1]), int(match[2])
+
+
+def shape_name(model: DecoderConfig) -> str:
+    """`d256.L8`."""
+    return f"d{model.d_model}.L{model.n_layers}"
+
+
+def scaled(base: DecoderConfig, d_model: int, n_layers: int) -> DecoderConfig:
+    """`base` at another width and depth: heads keep their size, the MLP its ratio.
+
+    Raises `UserError` unless each size is a multiple of the base's, or divides it.
+    """
+    for name, size, of_base in (("width", d_model, base.d_model), ("layers", n_layers, base.n_layers)):
+        if max(size, of_base) % min(size, of_base):
+            raise UserError(
+                f"shape d{d_model}.L{n_layers}: its {name}, {size}, is no multiple of the base"
+                f" shape's, {of_base} ({shape_name(base)}); the nearest are {_nearest(size, of_base)}"
+            )
+    sizes = {"n_heads": base.n_heads * d_model, "d_ff": base.d_ff * d_model}
+    for name, product in sizes.items():
+        if product % base.d_model:
+            raise UserError(
+                f"shape d{d_model}.L{n_layers}: {name} would be {product / base.d_model:g}; narrower"
+                f" than {shape_name(base)} it must keep whole heads of {base.d_head}"
+            )
+    sizes = {name: product // base.d_model for name, product in sizes.items()}
+    return base.replace(d_model=d_model, n_layers=n_layers, **sizes)
+
+
+def _nearest(size: int, of_base: int) -> str:
+    below = size // of_base * of_base
+    return " and ".join(str(n) for n in (below, below + of_base) if n)
