@@ -17,6 +17,7 @@ COMMANDS = {
     "fit": ("fit", "fit scaling laws to a sweep or to a CSV of runs"),
     "forecast": ("forecast", "foretell a bigger run, and seal the forecast"),
     "verify": ("verify", "score a sealed forecast against the run it foretold"),
+    "transfer": ("transfer", "hyperparameters from small models: tune, apply, verify"),
     "design": ("design", "where the next runs are worth most"),
     "report": ("report", "one self-contained page of results"),
     "explain": ("explain", "each value of a config and where it came from"),

@@ -28,6 +28,8 @@ from scaling.optim import OPTIMIZERS, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
 from scaling.sweeps.ladder import DERIVED_FIELDS, Ladder
 from scaling.sweeps.study import IsoFlop, Study
+from scaling.sweeps.transferred import TransferredRules
+from scaling.transfer.study import Proxies, TransferStudy
 
 CONFIGURABLES: dict[str, type[Config]] = {
     cls.__name__: cls
@@ -41,9 +43,12 @@ CONFIGURABLES: dict[str, type[Config]] = {
         IsoFlop,
         Ladder,
         ParametrizationConfig,
+        Proxies,
         ScheduleConfig,
         Study,
         TokenizerConfig,
+        TransferStudy,
+        TransferredRules,
     )
 }
 
@@ -86,6 +91,11 @@ def load_study(path: str, bindings: Sequence[str] = ()) -> Loaded:
                 " it; bind a field of Ladder or IsoFlop instead"
             )
     return loaded
+
+
+def load_transfer_study(path: str, bindings: Sequence[str] = ()) -> Loaded:
+    """Builds the `TransferStudy` that a gin file describes. Raises `UserError`."""
+    return _load(path, bindings, TransferStudy)
 
 
 def describes_study(path: str) -> bool:

@@ -18,7 +18,7 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"commands"},
     "commands": {"gin_config", "sweeps", "transfer", "training", "report"},
-    "gin_config": {"sweeps"},
+    "gin_config": {"sweeps", "transfer"},
     "sweeps": {"accounting", "experiment", "results"},
     "transfer": {"accounting", "experiment", "results", "sweeps"},
     "training": {"experiment", "accounting", "results"},

@@ -21,6 +21,7 @@ from scaling.sweeps.folder import PLAN_FILE, write_plan
 from scaling.sweeps.plan import PlannedRun, plan_runs
 from scaling.sweeps.status import format_duration, read_entries
 from scaling.sweeps.study import Study
+from scaling.transfer.file import check_fresh, find_transfer, read_transfer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", type=float, metavar="S",
                         help="run-to-run standard deviation of the log loss, for the expected intervals"
                         f" (default: {NOISE})")
+    parser.add_argument("--transfer", metavar="FILE|DIR", help="learning rate, batch, decay and warm-up of"
+                        " each run from a transfer file (scaling transfer)")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
@@ -42,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     make_plan(
         args.study, args.binding, pathlib.Path(args.out), n_workers=args.workers,
         calibrate=not args.no_calibration, as_json=args.json, noise=args.noise,
+        transfer=args.transfer,
     )
     return 0
 
@@ -54,6 +58,7 @@ def check_workers(n_workers: int) -> None:
 def make_plan(
     study_file: str, bindings: Sequence[str], root: pathlib.Path, *, n_workers: int,
     calibrate: bool = True, as_json: bool = False, noise: float | None = None,
+    transfer: str | None = None,
 ) -> None:
     """Plans, prices, freezes in `root`, and shows it."""
     if noise is not None and not 0 < noise < 1:
@@ -61,6 +66,8 @@ def make_plan(
     console = Console(stderr=True)
     study = load_study(study_file, bindings).config
     data = prepare(study.base.data, log=console.print)
+    if transfer is not None:
+        study = with_transfer(study, transfer, data, console)
     runs = plan_runs(study, data.n_train_tokens)
     planned_before = (root / PLAN_FILE).exists()
     if calibrate and not planned_before:
@@ -79,6 +86,19 @@ def make_plan(
                           "expected": expectation.to_json()}))
     else:
         _show(study, runs, data, root, n_workers, expectation)
+
+
+def with_transfer(study: Study, where: str, data: PreparedData, console: Console) -> Study:
+    """The study with the rules of a transfer file in its ladder. Raises `UserError` if it is stale."""
+    path = find_transfer(where)
+    transfer = read_transfer(path)
+    check_fresh(path, transfer, study.base, data.manifest["content_hash"])
+    rules = transfer.rules_from(path)
+    odd = [d for d in study.plan.d_models if max(d, rules.base_d_model) % min(d, rules.base_d_model)]
+    if odd:
+        console.print(f"widths {', '.join(map(str, odd))} are no multiples of the transfer's base width,"
+                      f" {rules.base_d_model}: its rules are read between the multiples")
+    return study.replace(ladder=study.ladder.replace(transfer=rules))
 
 
 def _show(
@@ -107,6 +127,10 @@ def _show(
     times = [run.expected_seconds for run in runs if run.expected_seconds is not None]
     wall = f", about {format_duration(sum(times) / n_workers)} on {n_workers} workers" if times else ""
     console.print(f"total {total:.3e} FLOPs{wall}")
+    if study.ladder.transfer is not None:
+        nats = [run.tags["mistuning_nats"] for run in runs]
+        console.print(f"rates, batch, decay and warm-up from {study.ladder.transfer.source}; expected"
+                      f" mis-tuning {min(nats):.4f} to {max(nats):.4f} nats a run")
     for line in expectation.in_words():
         console.print(line)
     console.print(f"next: scaling sweep {root}")

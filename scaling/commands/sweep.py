@@ -4,6 +4,8 @@ import argparse
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -11,7 +13,7 @@ from scaling.commands.plan import check_workers, make_plan
 from scaling.commands.worker import entries_of
 from scaling.data import prepare
 from scaling.errors import UserError
-from scaling.sweeps.folder import read_study
+from scaling.experiment import Experiment
 from scaling.sweeps.launchers import local
 
 
@@ -38,17 +40,24 @@ def run(args: argparse.Namespace) -> int:
     elif args.out:
         raise UserError(f"--out is for a gin file; {args.sweep} is the sweep's folder itself")
     entries = entries_of(root, args.sealed)
-    study = read_study(root)
-    prepare(study.base.data)  # once, before workers ask for it together
-    command = [sys.executable, "-m", "scaling", "worker", str(root.absolute())]
-    if args.sealed:
-        command += ["--sealed", os.path.abspath(args.sealed)]
+    sealed = ["--sealed", os.path.abspath(args.sealed)] if args.sealed else []
     again = f"scaling sweep {root}" + (f" --sealed {args.sealed}" if args.sealed else "")
+    return run_entries(root, entries, args.workers, f"to continue: {again}", sealed)
+
+
+def run_entries(
+    root: pathlib.Path, entries: list[dict[str, Any]], n_workers: int, how_to_continue: str,
+    options: Sequence[str] = (), console: Console | None = None,
+) -> int:
+    """Trains what lacks a record, on this machine; the exit status. options: of each worker."""
+    for data in dict.fromkeys(Experiment.from_json(e["experiment"]).data for e in entries):
+        prepare(data)  # once, before workers ask for it together
+    command = [sys.executable, "-m", "scaling", "worker", str(root.absolute()), *options]
     return local.launch(
         root,
         entries=entries,
-        n_workers=min(args.workers, len(entries)),
+        n_workers=min(n_workers, len(entries)),
         command=lambda index: [*command, "--index", str(index)],
-        console=Console(),
-        how_to_continue=f"to continue: {again}",
+        console=console or Console(),
+        how_to_continue=how_to_continue,
     )

@@ -100,7 +100,10 @@ def write_transfer(folder: pathlib.Path, transfer: TransferFile) -> pathlib.Path
     text = json.dumps({**body, "content_hash": transfer.content_hash}, indent=1) + "\n"
     if path.exists():
         if read_transfer(path).content_hash != transfer.content_hash:
-            raise UserError(f"{path} exists and holds another result; choose another folder")
+            raise UserError(
+                f"{path} exists and holds another result (of an older program?); remove it, or choose"
+                " another folder"
+            )
         return path
     write_atomically(path, text)
     return path

@@ -6,6 +6,7 @@ of their data, so a seed may have an offset of its own, which costs no precision
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,12 +58,14 @@ def optimum(log2_rates: np.ndarray, losses: np.ndarray) -> Optimum:
     while high < last and _near(log2_rates, mean, high + 1, best):
         high += 1
     vertex = _parabola(log2_rates[low : high + 1], mean[low : high + 1])
-    if vertex is None:  # concave over many points: noise; three around the lowest are not
+    # concave, or its vertex elsewhere: noise, or no parabola; the three around the lowest always have one
+    if vertex is None or abs(vertex[1] - log2_rates[best]) > 1:
         low, high = middle - 1, middle + 1
         vertex = _parabola(log2_rates[low : high + 1], mean[low : high + 1])
     x = log2_rates[low : high + 1]
     if vertex is None:  # flat or concave: only ever at an edge
-        coefficients, at, curvature = np.polyfit(x, mean[low : high + 1], 2), log2_rates[best], 0.0
+        at, curvature = log2_rates[best], 0.0
+        coefficients = _coefficients(x, mean[low : high + 1])
     else:
         coefficients, at, curvature = vertex
         at = float(np.clip(at, log2_rates[0] - 1, log2_rates[-1] + 1))
@@ -132,10 +135,20 @@ def _near(log2_rates: np.ndarray, mean: np.ndarray, i: int, best: int) -> bool:
 
 
 def _parabola(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, float] | None:
-    coefficients = np.polyfit(x, y, 2)
+    coefficients = _coefficients(x, y)
     if not coefficients[0] > 0:
         return None
     return coefficients, -coefficients[1] / (2 * coefficients[0]), coefficients[0]
+
+
+def _coefficients(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of the least-squares parabola, highest power first."""
+    return _solver(tuple(x.tolist())) @ y
+
+
+@functools.lru_cache(maxsize=4096)
+def _solver(x: tuple[float, ...]) -> np.ndarray:
+    return np.linalg.pinv(np.vander(x, 3))
 
 
 def _diverged(scan: Scan) -> str:

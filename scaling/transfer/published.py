@@ -17,6 +17,7 @@ class PublishedRule:
 
     name: str
     width: float | None = None
+    depth: float | None = None
     batch: float | None = None
     horizon: float | None = None
     batch_horizon: float | None = None

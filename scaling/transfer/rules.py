@@ -124,7 +124,8 @@ def _choice(
     best = min(losses, key=losses.get)
     if value in losses and losses[value] - losses[best] <= noise:
         return value, [f"{name} {value:g} is kept: none of the others is better by more than the noise"]
-    notes = [f"{name} {best:g}: {losses.get(value, math.nan) - losses[best]:.4f} nats better than {value:g}"]
+    gain = losses.get(value, math.nan) - losses[best]
+    notes = [f"{name} {best:g}: {gain:.4f} nats better than {value:g}"]
     if best in (min(losses), max(losses)):
         notes.append(f"the best {name}, {best:g}, is at the edge of what was scanned")
     return best, notes
