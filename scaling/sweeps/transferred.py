@@ -18,6 +18,9 @@ from scaling.config import Config
 from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.models import DecoderConfig
+from scaling.optim import OptimizerConfig
+
+MAX_INDEPENDENT_DECAY = 0.5  # of the weights, in one update
 
 AXES = ("width", "depth", "batch", "horizon")
 
@@ -134,8 +137,8 @@ class TransferredRules(Config):
         return base.replace(
             model=model,
             parametrization=base.parametrization.replace(unembedding_lr=self.unembedding_lr),
-            optimizer=base.optimizer.replace(
-                learning_rate=best.learning_rate, weight_decay=self.weight_decay(n_steps)
+            optimizer=tuned_optimizer(
+                base.optimizer, best.learning_rate, self.decay_timescale, n_steps
             ),
             schedule=base.schedule.replace(
                 warmup_fraction=self.warmup_fraction, max_warmup_steps=n_steps
@@ -150,6 +153,20 @@ class TransferredRules(Config):
             return 0.0
         return self.far_residual * float(np.abs(ratios).sum()) / self.far_distance
 
-    def weight_decay(self, n_steps: int) -> float:
-        """Independent decay per update that forgets over `decay_timescale` of `n_steps` updates."""
-        return min(0.5, 1 / (self.decay_timescale * n_steps)) if self.decay_timescale else 0.0
+
+def tuned_optimizer(
+    optimizer: OptimizerConfig, rate: float, timescale: float, n_steps: int
+) -> OptimizerConfig:
+    """`optimizer` at a peak rate, with a decay that forgets over `timescale` of the run; 0: no decay.
+
+    Independent decay removes its share whatever the rate; coupled decay that share times the rate.
+    """
+    decay = 1 / (timescale * n_steps) if timescale else 0.0
+    decay = decay / rate if optimizer.decay == "coupled" else min(MAX_INDEPENDENT_DECAY, decay)
+    return optimizer.replace(learning_rate=rate, weight_decay=decay)
+
+
+def decay_timescale(optimizer: OptimizerConfig, n_steps: int) -> float:
+    """The share of a run over which weights are forgotten at the base shape; 0 without decay."""
+    share = optimizer.weight_decay * (optimizer.learning_rate if optimizer.decay == "coupled" else 1)
+    return 1 / (share * n_steps) if share else 0.0

@@ -10,7 +10,9 @@ import numpy as np
 
 from scaling.config import Config, canonical_json
 from scaling.errors import UserError
+from scaling.experiment import Experiment
 from scaling.results import RunRecord
+from scaling.sweeps.transferred import decay_timescale
 from scaling.transfer.optimum import Scan, optimum, pooled_noise, refuse_edge, standard_error
 
 
@@ -95,7 +97,7 @@ def _groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
 
 
 def _setting(experiment: dict[str, Any]) -> dict[str, Any]:
-    optimizer = {k: v for k, v in experiment["optimizer"].items() if k != "learning_rate"}
+    optimizer = {**experiment["optimizer"], "learning_rate": None, "weight_decay": _timescale(experiment)}
     kept = {k: v for k, v in experiment.items() if k not in ("name", "seed", "optimizer")}
     return {**kept, "optimizer": optimizer}
 
@@ -127,8 +129,8 @@ def _name(record: RunRecord) -> str:
 
 
 def _timescale(experiment: dict[str, Any]) -> float:
-    decay = experiment["optimizer"]["weight_decay"]
-    return float(f"{1 / (decay * experiment['n_steps']):.4g}") if decay else 0.0
+    optimizer = Experiment.from_json(experiment).optimizer
+    return float(f"{decay_timescale(optimizer, experiment['n_steps']):.4g}")
 
 
 def _cell(

@@ -9,6 +9,7 @@ from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.models import DecoderConfig
 from scaling.sweeps.plan import PlannedRun, costed
+from scaling.sweeps.transferred import decay_timescale, tuned_optimizer
 from scaling.transfer.shapes import scaled, shape_name
 from scaling.transfer.study import TransferStudy
 
@@ -30,14 +31,11 @@ class Setting:
     def experiment(self, base: Experiment, rate: float, seed: int, name: str) -> Experiment:
         """`base` in this setting, at a peak learning rate."""
         n_steps = max(1, round(self.n_tokens / (self.batch_size * base.data.sequence_length)))
-        tau = self.decay_timescale
         return base.replace(
             name=name,
             model=self.model,
             parametrization=base.parametrization.replace(unembedding_lr=self.unembedding_lr),
-            optimizer=base.optimizer.replace(
-                learning_rate=rate, weight_decay=min(0.5, 1 / (tau * n_steps)) if tau else 0.0
-            ),
+            optimizer=tuned_optimizer(base.optimizer, rate, self.decay_timescale, n_steps),
             schedule=base.schedule.replace(
                 warmup_fraction=warmup_fraction(base), max_warmup_steps=n_steps
             ),
@@ -48,12 +46,11 @@ class Setting:
 
 
 def base_setting(base: Experiment) -> Setting:
-    decay = base.optimizer.weight_decay
     return Setting(
         model=base.model,
         batch_size=base.batch_size,
         n_tokens=base.n_tokens,
-        decay_timescale=1 / (decay * base.n_steps) if decay else 0.0,
+        decay_timescale=decay_timescale(base.optimizer, base.n_steps),
         unembedding_lr=base.parametrization.unembedding_lr,
     )
 
