@@ -1,4 +1,4 @@
-"""scaling design DIR|RUNS.csv --target 'loss@1e21' --budget C"""
+"""scaling design DIR|RUNS.csv --target 'loss@1e21' --budget C; what `scaling sweep --designed` runs"""
 
 import argparse
 import json
@@ -63,10 +63,16 @@ def run(args: argparse.Namespace) -> int:
         answer = {"law": law.law, "n_points": len(law.runs), "data_hash": law.runs.data_hash,
                   **proposal.to_json()}
         if entries:
+            from scaling.commands.sources import study_hash  # brings JAX
+
+            answer["study"] = study_hash(ladder.study)
             answer["entries"] = [entry.to_json() for entry in entries]
         print(json.dumps(answer, allow_nan=False))
     else:
         _show(law, proposal, entries)
+        if entries:
+            console().print(f"to train them: this command with --json > next.json, then"
+                            f" scaling sweep {args.runs} --designed next.json", soft_wrap=True)
     return 0
 
 

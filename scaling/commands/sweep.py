@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from scaling.commands.plan import check_workers, make_plan
-from scaling.commands.worker import entries_of
+from scaling.commands.sources import add_source_arguments, entries_of, source_options
 from scaling.data import prepare
 from scaling.errors import UserError
 from scaling.experiment import Experiment
@@ -24,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--launcher", choices=["local"], default="local", help="where workers run")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1,
                         help="worker processes (default: cores)")
-    parser.add_argument("--sealed", metavar="FORECAST.json",
-                        help="run the targets of a sealed forecast instead of the plan")
+    add_source_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("-b changes a gin file; the plan of a folder is frozen")
     elif args.out:
         raise UserError(f"--out is for a gin file; {args.sweep} is the sweep's folder itself")
-    entries = entries_of(root, args.sealed)
-    sealed = ["--sealed", os.path.abspath(args.sealed)] if args.sealed else []
-    again = f"scaling sweep {root}" + (f" --sealed {args.sealed}" if args.sealed else "")
-    return run_entries(root, entries, args.workers, f"to continue: {again}", sealed)
+    entries = entries_of(root, args.sealed, args.designed)
+    options = source_options(args)
+    again = " ".join(["scaling sweep", str(root), *options])
+    return run_entries(root, entries, args.workers, f"to continue: {again}", options)
 
 
 def run_entries(

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from scaling.commands import transfer_tables
 from scaling.commands.plan import check_workers
+from scaling.commands.sources import entries_of
 from scaling.commands.sweep import run_entries
 from scaling.commands.tables import console as results_console
-from scaling.commands.worker import entries_of
 from scaling.data import prepare
 from scaling.errors import UserError
 from scaling.gin_config import load_transfer_study, to_gin
@@ -123,7 +123,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _trained(root: pathlib.Path, n_workers: int, again: str) -> int:
     """Runs what lacks a record; 0 when all have one."""
-    entries = entries_of(root, None)
+    entries = entries_of(root)
     if all((root / "runs" / e["run_id"] / "record.json").exists() for e in entries):
         return 0
     console = Console(stderr=True)  # standard output is for the result

@@ -1,5 +1,7 @@
 """`scaling design` on a CSV and on a sweep's folder, and what `scaling plan` expects of its runs."""
 
+import contextlib
+import io
 import json
 import math
 import re
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from scaling.cli import main
+from scaling.commands.sources import entries_of
 from scaling.results import Evaluation, RunRecord, write_record
 
 QUICK = ["--bootstrap", "30"]
@@ -112,6 +115,47 @@ def test_plan_says_what_its_runs_will_tell(study_gin, tmp_path, capsys):
     assert main([str(a) for a in command]) == 0
     shown = capsys.readouterr().out
     assert f"exponent of N* ±{exponent:.2g}" in shown and "assumed for that: run-to-run noise" in shown
+
+
+def changed(body, **changes):
+    return json.dumps({**body, **changes})
+
+
+DESIGNS = {
+    "another study": (lambda body: changed(body, study="0" * 64), "designed for another study"),
+    "a CSV's": (lambda body: json.dumps({k: v for k, v in body.items() if k != "entries"}), "no runs of a"),
+    "half an entry": (lambda body: changed(body, entries=[{"run_id": "r"}]), "holds no runs of a ladder"),
+    "no entries": (lambda body: changed(body, entries=[]), "nothing to run"),
+    "another run id": (lambda body: changed(body, entries=[{**body["entries"][0], "run_id": "mine"}]),
+                       "edited by hand"),
+    "half a file": (lambda body: json.dumps(body)[:50], "no design"),
+}
+
+
+@pytest.fixture(scope="module")
+def proposal(finished):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        wanted = ["--target", "alpha", "--budget", "4e9", "--json"]
+        assert main(["design", str(finished), *QUICK, *wanted]) == 0
+    return json.loads(out.getvalue())
+
+
+@pytest.mark.parametrize("case", DESIGNS)
+def test_a_sweep_runs_no_other_design(finished, proposal, tmp_path, capsys, case):
+    edit, words = DESIGNS[case]
+    file = tmp_path / "next.json"
+    file.write_text(edit(proposal))
+    assert main(["sweep", str(finished), "--designed", str(file)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_design_names_its_runs_longest_first(finished, proposal, tmp_path):
+    file = tmp_path / "next.json"
+    file.write_text(json.dumps(proposal))
+    entries = entries_of(finished, designed=str(file))
+    assert {e["run_id"] for e in entries} == {e["run_id"] for e in proposal["entries"]}
+    flops = [sum(e["train_flops"].values()) for e in entries]
+    assert flops == sorted(flops, reverse=True)
 
 
 @pytest.mark.parametrize("options, words", [

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,21 @@ def test_the_seal_is_scored_by_the_run_it_foretold(study, capsys):
     assert target["error_nats"] == pytest.approx(target["actual"] - target["predicted"])
     assert record["train_flops"]["exact"] == pytest.approx(float(FLOPS), rel=0.01)
     assert main(["verify", str(study / "forecast.json"), str(study)]) == 0
+
+
+def test_what_a_design_proposes_is_trained_and_fitted(study, tmp_path, capsys):
+    """In the sweep's own folder, so that the next fit has it."""
+    root, file = tmp_path / "toy", tmp_path / "next.json"
+    shutil.copytree(study, root)
+    before = printed(capsys, "fit", str(root), "--bootstrap", "30")
+    wanted = ["--target", "alpha", "--budget", "4e9", "--runs", "1", "--bootstrap", "30"]
+    proposal = printed(capsys, "design", str(root), *wanted)
+    file.write_text(json.dumps(proposal))
+    assert main(["sweep", str(root), "--designed", str(file)]) == 0
+    after = printed(capsys, "fit", str(root), "--bootstrap", "30")
+    assert after["n_points"] == before["n_points"] + 1
+    added, = set(after["fitted_run_ids"]) - set(before["fitted_run_ids"])
+    assert added == proposal["entries"][0]["run_id"]
 
 
 def test_the_page_shows_every_run(study):
