@@ -17,8 +17,8 @@ from scaling.laws.allocation import SIX_N_D, FlopsRelation, optimal
 from scaling.laws.approaches.bias import BiasMeter, bias_of, bias_on
 from scaling.laws.approaches.envelope import EnvelopeFit
 from scaling.laws.approaches.isoflop import IsoflopFit
+from scaling.laws.approaches.line import LineFit
 from scaling.laws.approaches.parabola import Parabola
-from scaling.laws.approaches.powerlaw import LineFit
 from scaling.laws.compete import compete
 from scaling.laws.fits import LAWS, LawFits, fit, fit_all
 from scaling.laws.fitting.point_fit import FitError, Receipt

@@ -5,7 +5,7 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.laws import fit, fit_chinchilla
-from scaling.laws.approaches.powerlaw import LineFit
+from scaling.laws.approaches.line import LineFit
 from scaling.laws.fitting.point_fit import fit_form
 from scaling.laws.forms.power import POWER_LAW, PURE_POWER_LAW
 

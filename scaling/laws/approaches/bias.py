@@ -21,9 +21,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from scaling.laws.allocation import SIX_N_D, FlopsRelation, exponents, optimal
+from scaling.laws.approaches.frontier import fit_frontier
 from scaling.laws.approaches.isoflop import MIN_BUDGETS_OF_FRONTIER, IsoflopFit
+from scaling.laws.approaches.line import LineFit
 from scaling.laws.approaches.parabola import Parabola, parabola_through
-from scaling.laws.approaches.powerlaw import LineFit, fit_frontier
 from scaling.laws.fitting.point_fit import FitError
 
 TOLERANCE = 1.0  # percent of D*, for the advice on width

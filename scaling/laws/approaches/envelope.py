@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from scaling.laws.approaches.curves import Curves
+from scaling.laws.approaches.frontier import PowerLawFit, fit_frontier
+from scaling.laws.approaches.line import LineFit
 from scaling.laws.approaches.optimum_lines import OptimumLines
-from scaling.laws.approaches.powerlaw import LineFit, PowerLawFit, fit_frontier
 from scaling.laws.fitting.point_fit import FitError
 from scaling.laws.table.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights

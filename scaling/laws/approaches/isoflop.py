@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 
 from scaling.laws.approaches.budgets import budgets_within
+from scaling.laws.approaches.frontier import PowerLawFit, fit_frontier
+from scaling.laws.approaches.line import LineFit
 from scaling.laws.approaches.optimum_lines import OptimumLines
 from scaling.laws.approaches.parabola import Parabola, fit_parabola
-from scaling.laws.approaches.powerlaw import LineFit, PowerLawFit, fit_frontier
 from scaling.laws.fitting.point_fit import FitError
 from scaling.laws.table.runs import RunSet
 from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, residual_draws

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from scaling.laws.approaches.powerlaw import LineFit, PowerLawFit
+from scaling.laws.approaches.frontier import PowerLawFit
+from scaling.laws.approaches.line import LineFit
 from scaling.laws.uncertainty.bootstrap import interval
 
 

@@ -12,7 +12,7 @@ import pytest
 from scaling.laws.allocation import FlopsRelation, optimal
 from scaling.laws.approaches.bias import bias_of, bias_on, vertex_shift
 from scaling.laws.approaches.isoflop import fit_isoflop, usable_parabolas
-from scaling.laws.approaches.powerlaw import LineFit
+from scaling.laws.approaches.line import LineFit
 from scaling.laws.fitting.point_fit import FitError, fit_form
 from scaling.laws.forms.chinchilla import CHINCHILLA
 from scaling.laws.table.runs import usable_runs
