@@ -64,6 +64,11 @@ class Parabola:
         at = np.vander([np.log(self.n_opt / self.n_centre)], 3, increasing=True)[0]
         return float(at @ np.linalg.inv(self._basis.T @ self._basis) @ at)
 
+    def loss_at(self, n_params) -> np.ndarray:
+        """The parabola's loss at sizes, nats."""
+        t = np.log(np.asarray(n_params) / self.n_centre)
+        return np.vander(np.atleast_1d(t), 3, increasing=True) @ np.array(self.coefficients)
+
     def resampled_minima(self, noise: np.ndarray) -> Minima:
         """Refits with noise (replicates, points) added to the parabola's own values."""
         values = self._basis @ np.array(self.coefficients) + noise
