@@ -94,6 +94,9 @@ def _compare(args) -> int:
 
         if args.last_checkpoints:
             raise UserError("--last-checkpoints: --multiverse fits all rows as well as the last ones")
+        for option in ("bootstrap", "method", "level", "delta", "objective", "law"):
+            if getattr(args, option) is not None:
+                raise UserError(f"--{option}: --multiverse makes its own choices; leave it out")
         answer = multiverse(selected(args)[0], args.multiverse, seed=settings(args)["seed"])
     if args.json:
         print(json.dumps(answer.to_json(), allow_nan=False))

@@ -9,7 +9,7 @@ from scaling.errors import UserError
 from scaling.laws.allocation import FlopsRelation
 from scaling.laws.approaches.parabola import fit_parabola
 from scaling.laws.fitting.point_fit import STARTS, FitError, PointFit, fit_form
-from scaling.laws.forms.grammar import Form
+from scaling.laws.forms.grammar import Form, SumOfPowers
 from scaling.laws.holdout import Holdout, rolling
 from scaling.laws.holdout import Prediction as HeldOut
 from scaling.laws.prediction import Prediction, new_run, predicted
@@ -21,8 +21,9 @@ from scaling.laws.uncertainty.influence import RunInfluence, influence
 from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, ModelError
 from scaling.laws.uncertainty.resampling import DEFAULT, resample
 
-HOLDOUT_REPLICATES = 100
-_HOLDOUT_STARTS = 32
+# Starts and replicates of a fold's fit; those of a law that is no sum of powers cost a hundred times more.
+_FOLD_OF_SUM = (32, 100)
+_FOLD_OF_SMOOTH = (8, 40)
 _MOST_LEFT_OUT = 2000
 
 
@@ -271,10 +272,11 @@ def law_holdout(
     seed_noise: float,
 ) -> Holdout:
     """The law on the smaller budgets against every run of the next."""
+    starts, replicates = _FOLD_OF_SUM if isinstance(form, SumOfPowers) else _FOLD_OF_SMOOTH
 
     def forecast(train: RunSet, held_out: RunSet) -> HeldOut:
-        law = fit_law(form, train, level, HOLDOUT_REPLICATES, seed, delta, objective,
-                      _HOLDOUT_STARTS, seed_noise, holdout=False)
+        law = fit_law(form, train, level, replicates, seed, delta, objective, starts, seed_noise,
+                      holdout=False)
         columns = columns_of(form, held_out)
         both = form.log_value(np.concatenate([law.point.theta[None], law.draws]), columns)
         errors = both[0] - np.log(held_out.loss)
