@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from scaling.commands import fit_mistuning
 from scaling.commands.law_tables import show_all, show_approach, show_forms, show_law
 from scaling.commands.runs import add_run_arguments, fit_from, fit_one, runs_to_fit, selected, settings
 from scaling.commands.tables import console
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="prove that no other parameters fit better (laws of 2 or 3 terms)")
     parser.add_argument("--compete", action="store_true",
                         help="which law forecasts best: rolling hold-out of all that these runs allow")
+    parser.add_argument("--correct-mistuning", action="store_true", default=None,
+                        help="beside the law, that of losses less their expected mis-tuning (runs of a plan"
+                        " with --transfer)")
     parser.add_argument("--multiverse", metavar="FLOPS", type=float,
                         help="refit every defensible choice, and show N*, D* and the loss there")
 
@@ -35,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         return _list(args)
     if args.runs is None:
         raise UserError("fit: which runs? A folder of a sweep, a CSV, or --list for the laws")
+    if args.correct_mistuning:
+        return fit_mistuning.run(args)
     if args.compete or args.multiverse is not None:
         return _compare(args)
     law = fit_one(args) if args.law else fit_from(args)

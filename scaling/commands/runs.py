@@ -12,6 +12,7 @@ from scaling.laws.fits import of_one
 from scaling.laws.fitting.objectives import NAMES as OBJECTIVES
 from scaling.laws.law_file import read_law
 from scaling.laws.table.csv_table import read_table
+from scaling.laws.table.mistuning import without_mistuning
 from scaling.laws.table.selection import last_checkpoints, select
 from scaling.laws.uncertainty.posterior import imported_emcee
 from scaling.laws.uncertainty.resampling import ALL_METHODS, DEFAULT, POSTERIOR
@@ -113,6 +114,8 @@ def selected(args, needed: Iterable[str] = ("n_params", "n_tokens", "loss")) -> 
         raise UserError("--params-convention is for a sweep; a CSV says itself what n_params are")
     else:
         table = read_table(path, ", ".join(needed))
+    if getattr(args, "correct_mistuning", None):
+        table = without_mistuning(table, str(path))
     return select(table, where=args.where, drop=args.drop)
 
 

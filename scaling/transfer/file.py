@@ -28,8 +28,8 @@ _NAME = re.compile(r"transfer-(\d+)\.json")
 class Verification(Config):
     """A mid-size run to see whether the rules hold. Rates are log2.
 
-    interval: of the rules, with the measurement's own error. measured: None where the lowest of the
-    three losses stands at an end, so that the optimum is further than the grid reaches: `beyond`.
+    interval: of the rules, with the measurement's own error. measured: vertex of the parabola;
+    None where it lies outside the three rates, and then `beyond` says on which side.
     """
 
     shape: str
@@ -85,9 +85,15 @@ class TransferFile(Config):
 
 
 def table_hash_of(base: Experiment) -> str:
-    """Of the parametrization's table at twice the base in width and depth, where rules show."""
-    model = scaled(base.model, 2 * base.model.d_model, 2 * base.model.n_layers)
-    return table_hash(base.parametrization, build_model(model).specs)
+    """Of the parametrization's tables at 2 and 3 times the base in width and depth.
+
+    There its rules show; at most one of the two can be the shape at which all multipliers are 1.
+    """
+    tables = []
+    for factor in (2, 3):
+        model = scaled(base.model, factor * base.model.d_model, factor * base.model.n_layers)
+        tables.append(table_hash(base.parametrization, build_model(model).specs))
+    return content_hash(tables)
 
 
 def write_transfer(folder: pathlib.Path, transfer: TransferFile) -> pathlib.Path:

@@ -110,11 +110,11 @@ def verified(transfer: TransferFile, records: Sequence[RunRecord]) -> TransferFi
 
 
 def _measured(scan: Scan) -> tuple[Optimum | None, str | None]:
-    """The optimum, or where it lies beyond the three rates."""
+    """The vertex of the three, or where it lies beyond them."""
     if len(scan.log2_rates) < 3:
         return None, "at or below the lowest rate tried: others diverged"
     found = optimum(scan.log2_rates, scan.losses)
-    if found.edge is None:
+    if found.curvature > 0 and scan.log2_rates[0] <= found.log2_rate <= scan.log2_rates[-1]:
         return found, None
     return None, "below lr*/2" if found.edge == "smallest" else "above 2 lr*"
 
