@@ -2,11 +2,18 @@
 
 import dataclasses
 import re
-from typing import Literal
 
 from scaling.config import Config, content_hash
 from scaling.data.config import DataConfig
-from scaling.models import DecoderConfig
+from scaling.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig
+from scaling.objectives import (
+    Lengths,
+    NoiseConfig,
+    Objective,
+    ObjectiveName,
+    Vocabulary,
+    build_objective,
+)
 from scaling.optim import AdafactorConfig, AdamWConfig, LionConfig, MuonConfig, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
 
@@ -39,15 +46,17 @@ class Experiment(Config):
     """One training run. Equal experiments have equal canonical JSON and so one run id.
 
     name: readable prefix of the run id.
+    objective: what is learnt; which ones a model can, see `scaling.objectives`. noise: its numbers.
     batch_size: sequences per update, over all devices.
-    n_steps: updates; the run trains on `n_steps * batch_size * data.sequence_length` tokens.
-    seed: of the initial parameters and of the order of the data.
+    n_steps: updates; the run reads `n_steps * batch_size * data.sequence_length` tokens of text.
+    seed: of the initial parameters, of the order of the data and of what the objective hides.
     """
 
     name: str = "run"
-    model: DecoderConfig
+    model: DecoderConfig | EncoderConfig | EncoderDecoderConfig
     data: DataConfig
-    objective: Literal["causal_lm"] = "causal_lm"
+    objective: ObjectiveName = "causal_lm"
+    noise: NoiseConfig = NoiseConfig()
     parametrization: ParametrizationConfig
     optimizer: AdamWConfig | AdafactorConfig | LionConfig | MuonConfig
     schedule: ScheduleConfig
@@ -69,6 +78,9 @@ class Experiment(Config):
             raise self.model.refuse(
                 "vocab_size", f"the tokenizer's vocabulary, {self.data.tokenizer.vocab_size}"
             )
+        longest = max(self.lengths)
+        if self.model.positions == "learned" and self.model.max_length < longest:
+            raise self.model.refuse("max_length", f"at least {longest}, the positions of an example")
 
     @property
     def run_id(self) -> str:
@@ -80,17 +92,36 @@ class Experiment(Config):
 
     @property
     def n_tokens(self) -> int:
-        """Training targets seen, padding included."""
+        """Tokens of text read, padding included; under causal LM each is a target."""
         return self.n_steps * self.tokens_per_step
+
+    @property
+    def n_examples(self) -> int:
+        """Rows read."""
+        return self.n_steps * self.batch_size
+
+    @property
+    def lengths(self) -> Lengths:
+        """Positions of an example in each stack."""
+        return self.build_objective(bos_id=0).lengths
+
+    def build_objective(self, bos_id: int) -> Objective:
+        """Raises `UserError` for one that the model, the tokenizer or the rows do not allow."""
+        tokenizer = self.data.tokenizer
+        vocabulary = Vocabulary(tokenizer.vocab_size, bos_id, tokenizer.sentinel_ids)
+        length = self.data.sequence_length
+        return build_objective(self.objective, self.noise, self.model.family, vocabulary, length)
 
     @property
     def shape_key(self) -> str:
         """Experiments of one shape share one compiled program; all else is its argument."""
         return content_hash(
             {
-                "model": self.model.to_json(),
+                "model": self.to_json()["model"],
                 "objective": self.objective,
                 "optimizer": self.optimizer.program_key(),
+                "noise": self.noise.to_json(),
+                "tokenizer": [self.data.tokenizer.vocab_size, self.data.tokenizer.sentinel_ids],
                 "schedule": self.schedule.shape,
                 "batch_size": self.batch_size,
                 "sequence_length": self.data.sequence_length,

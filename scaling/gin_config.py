@@ -23,7 +23,8 @@ from scaling.config import Config, did_you_mean
 from scaling.data.config import CorpusConfig, DataConfig, TokenizerConfig
 from scaling.errors import UserError
 from scaling.experiment import EvaluationConfig, Experiment
-from scaling.models import DecoderConfig
+from scaling.models import DecoderConfig, EncoderConfig, EncoderDecoderConfig
+from scaling.objectives import NoiseConfig
 from scaling.optim import OPTIMIZERS, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
 from scaling.sweeps.ladder import DERIVED_FIELDS, Ladder
@@ -38,10 +39,13 @@ CONFIGURABLES: dict[str, type[Config]] = {
         CorpusConfig,
         DataConfig,
         DecoderConfig,
+        EncoderConfig,
+        EncoderDecoderConfig,
         EvaluationConfig,
         Experiment,
         IsoFlop,
         Ladder,
+        NoiseConfig,
         ParametrizationConfig,
         Proxies,
         ScheduleConfig,

@@ -2,8 +2,8 @@
 
 from scaling.accounting.flops import (
     FLOPS_CONVENTIONS,
-    exact_train_flops_per_token,
-    forward_flops_per_token,
+    exact_train_flops,
+    forward_flops,
     train_flops,
 )
 from scaling.accounting.hardware import peak_flops_per_second
@@ -14,8 +14,8 @@ from scaling.accounting.traced import traced_matmul_flops
 __all__ = [
     "FLOPS_CONVENTIONS",
     "count_parameters",
-    "exact_train_flops_per_token",
-    "forward_flops_per_token",
+    "exact_train_flops",
+    "forward_flops",
     "memory_by_group",
     "peak_flops_per_second",
     "traced_matmul_flops",

@@ -3,44 +3,66 @@
 A multiply-add is two operations. Only matrix products count: norms, softmax, rotary positions and
 the optimizer are elementwise, and an embedding lookup is a gather. The backward pass of a product
 is two products of the same size, so training costs three times the forward pass.
+
+Costs are of one example, a packed row: `Lengths` says how many positions an objective makes of it in
+each stack, padding included, for padding is computed too.
 """
 
-from scaling.models import DecoderConfig
+import jax
+
+from scaling.models import ModelConfig, build_model
+from scaling.objectives import Lengths
 
 FLOPS_CONVENTIONS = {
-    "6nd": "6 N D with N the parameters outside the input embedding table (head counted)",
+    "6nd": "6 N D with N the parameters outside the input embedding and position tables (head counted),"
+    " D the positions that meet them: those of its own stack for each layer of an encoder-decoder",
     "exact": "every matrix product the program runs, attention scores over the full T x T square",
 }
 
 
-def forward_flops_per_token(config: DecoderConfig, sequence_length: int) -> dict[str, int]:
-    """FLOPs of one token's forward pass by group, as the program runs them.
+def forward_flops(config: ModelConfig, lengths: Lengths) -> dict[str, int]:
+    """FLOPs of one example's forward pass by group, as the program runs them.
 
     Attention scores (queries with keys, weights with values) count the full square: causal masking
-    zeroes half of it and saves nothing here.
+    zeroes half of it and saves nothing here. Cross-attention is counted with attention.
     """
-    projections = 4 * config.d_model * config.d_model
-    mlp_matrices = 3 if config.activation == "swiglu" else 2
+    d_model, queries = config.d_model, config.d_model * config.d_model
+    keys = d_model * config.kv_heads * config.d_head
+    mlp = (3 if config.gated else 2) * d_model * config.d_ff
+    flops = dict.fromkeys(("attention", "attention_scores", "mlp", "unembedding"), 0)
+    for stack, depth in config.depths.items():
+        length = getattr(lengths, stack)
+        flops["attention"] += depth * 2 * length * (2 * queries + 2 * keys)
+        flops["attention_scores"] += depth * 2 * 2 * length * length * d_model
+        flops["mlp"] += depth * 2 * length * mlp
+        if stack == "decoder" and "encoder" in config.depths:
+            read = lengths.encoder
+            flops["attention"] += depth * 2 * (length * 2 * queries + read * 2 * keys)
+            flops["attention_scores"] += depth * 2 * 2 * length * read * d_model
+    flops["unembedding"] = 2 * lengths.targets * d_model * config.vocab_size
+    return flops
+
+
+def exact_train_flops(config: ModelConfig, lengths: Lengths) -> int:
+    """The convention `exact`, for one example: forward and backward."""
+    return 3 * sum(forward_flops(config, lengths).values())
+
+
+def train_flops(config: ModelConfig, lengths: Lengths, n_examples: int) -> dict[str, float]:
+    """FLOPs of training on so many examples under every convention of `FLOPS_CONVENTIONS`."""
     return {
-        "attention": config.n_layers * 2 * projections,
-        "attention_scores": config.n_layers * 2 * 2 * sequence_length * config.d_model,
-        "mlp": config.n_layers * 2 * mlp_matrices * config.d_model * config.d_ff,
-        "unembedding": 2 * config.d_model * config.vocab_size,
+        "6nd": float(6 * _parameter_positions(config, lengths) * n_examples),
+        "exact": float(exact_train_flops(config, lengths) * n_examples),
     }
 
 
-def exact_train_flops_per_token(config: DecoderConfig, sequence_length: int) -> int:
-    """The convention `exact`, for one token: forward and backward."""
-    return 3 * sum(forward_flops_per_token(config, sequence_length).values())
+def _parameter_positions(config: ModelConfig, lengths: Lengths) -> int:
+    """N D of one example: each parameter times the positions of its stack.
 
-
-def train_flops(
-    config: DecoderConfig, n_params: dict[str, int], sequence_length: int, n_tokens: int
-) -> dict[str, float]:
-    """FLOPs of training on `n_tokens` tokens under every convention of `FLOPS_CONVENTIONS`.
-
-    n_params: by group, from `count_parameters`.
+    What belongs to no stack's blocks (final norms, the unembedding) meets the positions of the logits.
     """
-    n = sum(n_params.values()) - n_params["embedding"]
-    exact = exact_train_flops_per_token(config, sequence_length)
-    return {"6nd": float(6 * n * n_tokens), "exact": float(exact * n_tokens)}
+    total = 0
+    for spec in jax.tree.leaves(build_model(config).specs):
+        if spec.group not in ("embedding", "position"):
+            total += spec.size * (getattr(lengths, spec.stack.name) if spec.stack else lengths.targets)
+    return total

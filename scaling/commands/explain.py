@@ -3,17 +3,17 @@
 import argparse
 import dataclasses
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 
 from scaling.accounting import (
     count_parameters,
-    forward_flops_per_token,
+    forward_flops,
     memory_by_group,
     traced_matmul_flops,
     train_flops,
@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     ]
     specs = build_model(experiment.model).specs
     n_params = count_parameters(specs)
-    length = experiment.data.sequence_length
+    lengths = experiment.lengths
     memory = memory_by_group(
-        experiment.model, n_params, experiment.batch_size, length, experiment.optimizer
+        experiment.model, n_params, experiment.batch_size, lengths, experiment.optimizer
     )
     result = {
         "run_id": experiment.run_id,
@@ -58,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
         "n_params_by_convention": {
             name: sum(n_params[g] for g in groups) for name, groups in PARAMETER_CONVENTIONS.items()
         },
-        "forward_flops_per_token": forward_flops_per_token(experiment.model, length),
-        "train_flops": train_flops(experiment.model, n_params, length, experiment.n_tokens),
-        "traced_forward_flops_per_token": _traced(experiment),
+        "lengths": lengths._asdict(),
+        "forward_flops": forward_flops(experiment.model, lengths),
+        "train_flops": train_flops(experiment.model, lengths, experiment.n_examples),
+        "traced_forward_flops": _traced(experiment),
         "memory_bytes": memory,
         "parametrization": parametrization_record(experiment.parametrization, specs),
         "rules": rules_table(experiment.parametrization, specs),
@@ -82,15 +83,13 @@ def _leaves(config: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _traced(experiment: Experiment) -> int:
-    """Matrix-product FLOPs of a forward pass in the traced program, per token."""
+    """Matrix-product FLOPs of one example's forward pass in the traced program."""
     model = build_model(experiment.model)
     params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), model.specs)
-    shape = (1, experiment.data.sequence_length)
-    tokens = jax.ShapeDtypeStruct(shape, jnp.int32)
-    names = ("decoder_input_tokens", "decoder_positions", "decoder_segment_ids")
+    row = np.zeros((1, experiment.data.sequence_length + 1), np.int32)
+    batch = experiment.build_objective(bos_id=1).example(row)
     forward = forward_multipliers(experiment.parametrization, model.specs)
-    flops = traced_matmul_flops(model.apply, params, dict.fromkeys(names, tokens), forward)
-    return flops // math.prod(shape)
+    return traced_matmul_flops(model.apply, params, batch, forward)
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -104,8 +103,9 @@ def _show(result: dict[str, Any]) -> None:
     _sums(out, "parameters", result["n_params"], ",.0f")
     for name, count in result["n_params_by_convention"].items():
         out.print(f"  N ({name}): {count:,}")
-    _sums(out, "forward FLOPs per token", result["forward_flops_per_token"], ",.0f")
-    out.print(f"  counted in the traced program: {result['traced_forward_flops_per_token']:,}")
+    positions = ", ".join(f"{name} {n}" for name, n in result["lengths"].items() if n)
+    _sums(out, f"forward FLOPs of a row ({positions})", result["forward_flops"], ",.0f")
+    out.print(f"  counted in the traced program: {result['traced_forward_flops']:,}")
     for name, flops in result["train_flops"].items():
         out.print(f"  C ({name}): {flops:.4e}")
     mib = {name: size / 2**20 for name, size in result["memory_bytes"].items()}

@@ -46,20 +46,31 @@ class TokenizerConfig(Config):
     vocab_size: of the whole vocabulary, control tokens and the 256 bytes included. The smallest
         one possible depends on the corpus (256 + 2 + its alphabet, about 350 for English); a
         corpus that is too small for a vocabulary is refused when the tokenizer is trained.
+    n_sentinels: control tokens of `vocab_size` that no text contains, for objectives that hide
+        tokens (see `scaling.objectives`). Give models that are to be compared equally many.
     """
 
     kind: Literal["bpe", "unigram", "byte"] = "bpe"
     vocab_size: int = 1024
+    n_sentinels: int = 0
 
     def validate(self) -> None:
+        self.require(0 <= self.n_sentinels <= 1000, "n_sentinels", "an integer in 0..1000")
         if self.kind == "byte":
             self.require(
-                self.vocab_size == BYTE_VOCAB_SIZE,
+                self.vocab_size == BYTE_VOCAB_SIZE + self.n_sentinels,
                 "vocab_size",
-                f"{BYTE_VOCAB_SIZE} for kind='byte' (256 bytes and BOS)",
+                f"{BYTE_VOCAB_SIZE + self.n_sentinels} for kind='byte' (256 bytes, BOS and"
+                f" {self.n_sentinels} sentinels)",
             )
         else:
             self.require(256 <= self.vocab_size <= 32768, "vocab_size", "an integer in 256..32768")
+
+    @property
+    def sentinel_ids(self) -> tuple[int, ...]:
+        """After the byte tokenizer's 257 ids; SentencePiece's unknown and BOS come before them."""
+        first = BYTE_VOCAB_SIZE if self.kind == "byte" else 2
+        return tuple(range(first, first + self.n_sentinels))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

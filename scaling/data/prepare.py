@@ -160,7 +160,7 @@ def read_documents(folder: Path, split: corpora.Split) -> Iterator[str]:
 
 def _tokenizer(config: TokenizerConfig, documents: Path, root: Path, log: Log) -> Tokenizer:
     if config.kind == "byte":
-        return ByteTokenizer()
+        return ByteTokenizer(config.n_sentinels)
     train = _read_manifest(documents)["splits"]["train"]
     identity = content_hash(
         {

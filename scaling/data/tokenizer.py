@@ -42,15 +42,15 @@ class Tokenizer(Protocol):
 
 
 class ByteTokenizer:
-    """Ids 0..255 are bytes, 256 is BOS."""
+    """Ids 0..255 are bytes, 256 is BOS, then come sentinels."""
 
-    vocab_size = BYTE_VOCAB_SIZE
     bos_id = 256
     digest = hashlib.sha256(b"bytes, then BOS").hexdigest()
 
-    def __init__(self) -> None:
+    def __init__(self, n_sentinels: int = 0) -> None:
+        self.vocab_size = BYTE_VOCAB_SIZE + n_sentinels
         self.token_bytes = np.ones(self.vocab_size, np.int32)
-        self.token_bytes[self.bos_id] = 0
+        self.token_bytes[self.bos_id :] = 0
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
@@ -59,7 +59,7 @@ class ByteTokenizer:
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return bytes(i for i in ids if i != self.bos_id).decode("utf-8", "replace")
+        return bytes(i for i in ids if i < self.bos_id).decode("utf-8", "replace")
 
 
 class SentencePieceTokenizer:
@@ -127,6 +127,7 @@ def train_sentencepiece(
             bos_id=1,
             eos_id=-1,
             pad_id=-1,
+            control_symbols=[f"<sentinel_{i}>" for i in range(config.n_sentinels)],
             num_threads=1,  # unigram models depend on the number of threads
             minloglevel=3,
         )

@@ -1,52 +1,168 @@
 """Shapes and options of the model families."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 from scaling.config import Config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DecoderConfig(Config):
-    """A decoder-only transformer: pre-RMSNorm, rotary positions, no biases.
+class TransformerConfig(Config):
+    """What the families share. Each default is a small Llama's but for `gelu` and multi-head attention.
 
     vocab_size: rows of the embedding table; must equal the tokenizer's.
-    d_ff: width of the MLP; for `swiglu` that of each of its two input projections.
-    activation: `gelu` (tanh approximation) or `swiglu` (Shazeer 2020).
-    qk_norm: RMSNorm over each head's queries and keys (Dehghani et al. 2023).
-    tie_embeddings: the unembedding is the embedding table, transposed.
-    rope_base: base of the rotary frequencies (Su et al. 2021).
+    d_ff: width of the MLP; for gated activations that of each of its two input projections.
+    n_kv_heads: heads of keys and values, each shared by n_heads / n_kv_heads query heads (Ainslie et
+        al. 2023; 1: multi-query attention, Shazeer 2019); None: as many as queries.
+    activation: `gelu` (tanh approximation, Hendrycks & Gimpel 2016), `swiglu`, `geglu` (gated by SiLU
+        and GELU, Shazeer 2020) or `squared_relu` (So et al. 2021).
+    norm: `rms` (Zhang & Sennrich 2019) or `layer` (Ba et al. 2016). norm_gain: whether it learns a
+        gain (without: Lingle 2024 finds it transfers better); biases add a bias to `layer`.
+    norm_placement: `pre`, on what a branch reads (Xiong et al. 2020), or `sandwich`, also on what it
+        adds (Ding et al. 2021).
+    positions: `rope` (Su et al. 2021), `learned` (a table of max_length, Devlin et al. 2019),
+        `relative` (T5's bias a head and distance, one table a stack, Raffel et al. 2020), or `none`.
+    max_length: positions of the learned table. relative_buckets, relative_max_distance: T5's.
+    qk_norm: a norm over each head's queries and keys (Dehghani et al. 2023).
+    attention_soft_cap, logit_soft_cap: attention logits, or logits, become cap * tanh(x / cap) (Gemma
+        Team 2024); 0: no cap.
+    biases: on every matrix (GPT-2; T5 and Llama have none).
+    window: a position attends to those less than this far from it in its own stack (Beltagy et
+        al. 2020); 0: to all.
+    tie_embeddings: the unembedding is the embedding table, transposed (Press & Wolf 2017).
+    rope_base: base of the rotary frequencies.
     scan_layers: one traced block run by `jax.lax.scan`; the same numbers, a smaller program.
     compute_dtype: of activations and products; parameters, softmax and loss stay float32.
     """
 
     vocab_size: int
     d_model: int = 64
-    n_layers: int = 2
     n_heads: int = 2
+    n_kv_heads: int | None = None
     d_ff: int = 256
-    activation: Literal["gelu", "swiglu"] = "gelu"
-    qk_norm: bool = False
-    tie_embeddings: bool = False
-    rope_base: float = 10_000.0
+    activation: Literal["gelu", "swiglu", "geglu", "squared_relu"] = "gelu"
+    norm: Literal["rms", "layer"] = "rms"
+    norm_gain: bool = True
+    norm_placement: Literal["pre", "sandwich"] = "pre"
     norm_epsilon: float = 1e-6
+    positions: Literal["rope", "learned", "relative", "none"] = "rope"
+    max_length: int = 512
+    relative_buckets: int = 32
+    relative_max_distance: int = 128
+    rope_base: float = 10_000.0
+    qk_norm: bool = False
+    attention_soft_cap: float = 0.0
+    logit_soft_cap: float = 0.0
+    biases: bool = False
+    window: int = 0
+    tie_embeddings: bool = False
     scan_layers: bool = False
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def validate(self) -> None:
-        for field in ("vocab_size", "d_model", "n_layers", "n_heads", "d_ff"):
+        for field in ("vocab_size", "d_model", "n_heads", "d_ff", "max_length"):
             self.require(getattr(self, field) >= 1, field, "an integer of at least 1")
         self.require(
             self.d_model % self.n_heads == 0, "n_heads", f"a divisor of d_model = {self.d_model}"
         )
         self.require(
-            self.d_head % 2 == 0,
+            self.n_kv_heads is None
+            or (self.n_kv_heads >= 1 and self.n_heads % self.n_kv_heads == 0),
+            "n_kv_heads",
+            f"a divisor of n_heads = {self.n_heads}, or None",
+        )
+        self.require(
+            self.positions != "rope" or self.d_head % 2 == 0,
             "n_heads",
             f"an even head size (rotary positions turn pairs), not {self.d_head}",
         )
+        self.require(self.relative_buckets >= 4, "relative_buckets", "an integer of at least 4")
+        self.require(
+            self.relative_max_distance > self.relative_buckets // 2,
+            "relative_max_distance",
+            f"above relative_buckets / 2 = {self.relative_buckets // 2}",
+        )
         self.require(self.rope_base > 1, "rope_base", "a number above 1")
         self.require(self.norm_epsilon > 0, "norm_epsilon", "a number above 0")
+        for field in ("attention_soft_cap", "logit_soft_cap"):
+            self.require(getattr(self, field) >= 0, field, "a number above 0, or 0 for none")
+        self.require(self.window >= 0, "window", "an integer of at least 1, or 0 for none")
 
     @property
     def d_head(self) -> int:
         return self.d_model // self.n_heads
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_kv_heads or self.n_heads
+
+    @property
+    def gated(self) -> bool:
+        """Whether the MLP has two input projections."""
+        return self.activation in ("swiglu", "geglu")
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """Layers of each stack, by its name."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderConfig(TransformerConfig):
+    """A decoder-only transformer (GPT, Llama): causal self-attention."""
+
+    family: ClassVar[str] = "decoder"
+    n_layers: int = 2
+
+    def validate(self) -> None:
+        super().validate()
+        self.require(self.n_layers >= 1, "n_layers", "an integer of at least 1")
+
+    @property
+    def depths(self) -> dict[str, int]:
+        return {"decoder": self.n_layers}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderConfig(TransformerConfig):
+    """An encoder-only transformer (BERT): self-attention in both directions."""
+
+    family: ClassVar[str] = "encoder"
+    n_layers: int = 2
+
+    def validate(self) -> None:
+        super().validate()
+        self.require(self.n_layers >= 1, "n_layers", "an integer of at least 1")
+
+    @property
+    def depths(self) -> dict[str, int]:
+        return {"encoder": self.n_layers}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderDecoderConfig(TransformerConfig):
+    """An encoder-decoder (T5, BART): the decoder attends to the encoder's output too.
+
+    Both stacks share the embedding table and every option, and have their own depth.
+    """
+
+    family: ClassVar[str] = "encoder_decoder"
+    n_encoder_layers: int = 2
+    n_decoder_layers: int = 2
+
+    def validate(self) -> None:
+        super().validate()
+        for field in ("n_encoder_layers", "n_decoder_layers"):
+            self.require(getattr(self, field) >= 1, field, "an integer of at least 1")
+
+    @property
+    def n_layers(self) -> int:
+        """Of both stacks together."""
+        return self.n_encoder_layers + self.n_decoder_layers
+
+    @property
+    def depths(self) -> dict[str, int]:
+        return {"encoder": self.n_encoder_layers, "decoder": self.n_decoder_layers}
+
+
+ModelConfig = DecoderConfig | EncoderConfig | EncoderDecoderConfig

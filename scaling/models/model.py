@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from scaling.models.config import DecoderConfig
-from scaling.models.decoder import Decoder
+from scaling.models.config import ModelConfig
+from scaling.models.families import family_of
 from scaling.models.forward import (
     Constrain,
     Forward,
@@ -32,7 +32,7 @@ class Model:
     specs: nested dict of `ParamSpec`, one a parameter; every tree of parameters has its structure.
     """
 
-    config: DecoderConfig
+    config: ModelConfig
     specs: Specs
     _graph: nnx.GraphDef
     _structure: jax.tree_util.PyTreeDef
@@ -40,7 +40,7 @@ class Model:
     def init(self, seed: jax.Array, init_std: Any) -> Params:
         """Draws parameters; `init_std` is a tree of floats, from the parametrization.
 
-        Vectors (norm gains) start at 1; everything else is normal with its own standard deviation.
+        Vectors (norm gains, biases) start at a constant; everything else is normal with its own standard deviation.
         The key of a leaf depends on its name and its layer's index only, so scanned and unrolled
         layers start at the same numbers. Pure, traceable in `seed` and `init_std`.
         """
@@ -48,7 +48,7 @@ class Model:
 
         def draw(path, spec: ParamSpec, std):
             if spec.role == "vector":
-                return jnp.ones(spec.shape, jnp.float32)
+                return jnp.full(spec.shape, spec.start, jnp.float32)
             names = [entry.key for entry in path]
             layers = [int(name) for name in names if name.isdigit()]
             name = "/".join(name for name in names if not name.isdigit())
@@ -72,6 +72,8 @@ class Model:
     ) -> jax.Array:
         """Logits [B, T, V] for a batch of an objective (see `scaling.objectives`).
 
+        They are of the decoder's positions, or of the encoder's where it stands alone.
+
         multipliers: from the parametrization (`scaling.parametrizations.forward_multipliers`).
         constrain: gives an activation, named by its logical axes, a sharding.
         tap: called with each named activation while tracing; sees nothing inside scanned layers.
@@ -79,18 +81,13 @@ class Model:
         module = nnx.merge(
             self._graph, jax.tree.unflatten(self._structure, jax.tree.leaves(params))
         )
-        return module(
-            batch["decoder_input_tokens"],
-            batch["decoder_positions"],
-            batch["decoder_segment_ids"],
-            Forward(multipliers, constrain, tap),
-        )
+        return module(batch, Forward(multipliers, constrain, tap))
 
 
 @functools.lru_cache(maxsize=256)
-def build_model(config: DecoderConfig) -> Model:
+def build_model(config: ModelConfig) -> Model:
     """The model of a config. Allocates nothing: its parameters are known by shape only."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config)))
+    graph, state = nnx.split(nnx.eval_shape(lambda: family_of(config)(config)))
     flat = [(path, _spec(path, leaf)) for path, leaf in nnx.to_flat_state(state)]
     specs: dict = {}
     for path, spec in flat:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 StackName = Literal["encoder", "decoder"]
 Role = Literal["embed", "hidden", "vector", "unembed"]
-Group = Literal["embedding", "attention", "mlp", "norm", "unembedding"]
+Group = Literal["embedding", "position", "attention", "mlp", "norm", "unembedding"]
 
 
 class Stack(NamedTuple):
@@ -26,6 +26,7 @@ class ParamSpec:
     role: how a parametrization treats it. group: where accounting counts it.
     in_axes: the logical axes summed over in the forward product; their sizes multiply to fan_in.
     stack: the stack whose blocks have this parameter; None outside of blocks.
+    start: the constant at which a vector starts (1 for gains, 0 for biases).
     """
 
     shape: tuple[int, ...]
@@ -34,6 +35,7 @@ class ParamSpec:
     group: Group
     in_axes: tuple[str, ...] = ()
     stack: Stack | None = None
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.shape) != len(self.axes):

@@ -21,7 +21,10 @@ PARAMETER_RULES: dict[str, str | None] = {
     "embed": "fsdp",
     "mlp": "tensor",
     "heads": "tensor",
+    "kv_heads": "tensor",
     "kv": None,
+    "length": None,
+    "buckets": None,
 }
 
 ACTIVATION_RULES: dict[str, str | tuple[str, ...] | None] = {
@@ -30,6 +33,7 @@ ACTIVATION_RULES: dict[str, str | tuple[str, ...] | None] = {
     "embed": None,
     "mlp": "tensor",
     "heads": "tensor",
+    "kv_heads": "tensor",
     "kv": None,
     "vocab": "tensor",
 }

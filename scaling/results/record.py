@@ -12,7 +12,7 @@ ADDED_IN = {"parametrization": 2}  # field -> schema version; None in records ol
 # take part in matrix products (and norms), the N of Hoffmann et al. 2022 in spirit;
 # `body` leaves the unembedding out as Kaplan et al. 2020 did.
 PARAMETER_CONVENTIONS = {
-    "total": ("embedding", "attention", "mlp", "norm", "unembedding"),
+    "total": ("embedding", "position", "attention", "mlp", "norm", "unembedding"),
     "body_and_head": ("attention", "mlp", "norm", "unembedding"),
     "body": ("attention", "mlp", "norm"),
 }
@@ -103,4 +103,4 @@ class RunRecord:
 
     def parameters(self, convention: str) -> int:
         """N under a named convention of `PARAMETER_CONVENTIONS`."""
-        return sum(self.n_params[group] for group in PARAMETER_CONVENTIONS[convention])
+        return sum(self.n_params.get(group, 0) for group in PARAMETER_CONVENTIONS[convention])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.accounting import exact_train_flops_per_token
+from scaling.accounting import exact_train_flops
 from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.sweeps.launchers import pinned
@@ -57,5 +57,4 @@ def time_steps(experiments: Sequence[Experiment]) -> list[float]:
 
 def flops_per_step(experiment: Experiment) -> float:
     """Exact training FLOPs of one update."""
-    per_token = exact_train_flops_per_token(experiment.model, experiment.data.sequence_length)
-    return float(per_token * experiment.tokens_per_step)
+    return float(exact_train_flops(experiment.model, experiment.lengths) * experiment.batch_size)

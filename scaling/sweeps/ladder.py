@@ -6,7 +6,7 @@ from typing import Any
 from scaling.config import Config
 from scaling.errors import UserError
 from scaling.experiment import Experiment
-from scaling.models import DecoderConfig
+from scaling.models import ModelConfig
 from scaling.optim import OPTIMIZERS
 from scaling.sweeps.transferred import TransferredRules
 
@@ -15,10 +15,15 @@ DERIVED_FIELDS = (
     "Experiment.name",
     "Experiment.n_steps",
     "Experiment.batch_size",
-    "DecoderConfig.d_model",
-    "DecoderConfig.n_layers",
-    "DecoderConfig.n_heads",
-    "DecoderConfig.d_ff",
+    *(
+        f"{family}.{field}"
+        for family, depths in (
+            ("DecoderConfig", ("n_layers",)),
+            ("EncoderConfig", ("n_layers",)),
+            ("EncoderDecoderConfig", ("n_encoder_layers", "n_decoder_layers")),
+        )
+        for field in ("d_model", "n_heads", "d_ff", *depths)
+    ),
     *(f"{cls.__name__}.{field}" for cls in OPTIMIZERS for field in ("learning_rate", "weight_decay")),
 )
 
@@ -27,7 +32,7 @@ DERIVED_FIELDS = (
 class Ladder(Config):
     """Shapes and hyperparameters by rule.
 
-    Depth: `d_model / width_per_layer`, rounded, at least `min_layers`. Heads: the divisor of d_model
+    Depth of each stack: `d_model / width_per_layer`, rounded, at least `min_layers`. Heads: the divisor of d_model
     that brings the head size nearest to `head_size`. MLP: `mlp_ratio * d_model`.
 
     Learning rate, of hidden matrices at the parametrization's base width (which scales it to other
@@ -55,16 +60,19 @@ class Ladder(Config):
         self.require(0 <= self.horizon_exponent <= 1, "horizon_exponent", "a number in [0, 1]")
         self.require(self.decay_timescale >= 0, "decay_timescale", "a number of at least 0")
 
-    def model(self, base: DecoderConfig, d_model: int) -> DecoderConfig:
+    def model(self, base: ModelConfig, d_model: int) -> ModelConfig:
         """`base` at another width. Raises `UserError` for a width that no even head divides."""
         divisors = [
             n for n in range(1, d_model + 1) if d_model % n == 0 and (d_model // n) % 2 == 0
         ]
         if not divisors:
             raise UserError(f"a width of {d_model}: expected an even one (rotary positions turn pairs)")
+        depth = max(self.min_layers, round(d_model / self.width_per_layer))
+        both = base.family == "encoder_decoder"
+        depths = ("n_encoder_layers", "n_decoder_layers") if both else ("n_layers",)
         return base.replace(
             d_model=d_model,
-            n_layers=max(self.min_layers, round(d_model / self.width_per_layer)),
+            **dict.fromkeys(depths, depth),
             n_heads=min(divisors, key=lambda n: (abs(d_model / n - self.head_size), n)),
             d_ff=self.mlp_ratio * d_model,
         )

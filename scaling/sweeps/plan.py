@@ -126,16 +126,16 @@ def price(
 
 def costed(experiment: Experiment, n_train_tokens: int, tags: dict[str, Any]) -> PlannedRun:
     """What an experiment costs; `tags` go into its record. n_train_tokens: of one epoch."""
-    model, data = experiment.model, experiment.data
+    model = experiment.model
     n_params = count_parameters(build_model(model).specs)
     memory = memory_by_group(
-        model, n_params, experiment.batch_size, data.sequence_length, experiment.optimizer
+        model, n_params, experiment.batch_size, experiment.lengths, experiment.optimizer
     )
     return PlannedRun(
         experiment=experiment,
         tags=tags,
         n_params=n_params,
-        train_flops=train_flops(model, n_params, data.sequence_length, experiment.n_tokens),
+        train_flops=train_flops(model, experiment.lengths, experiment.n_examples),
         epochs=experiment.n_tokens / n_train_tokens,
         memory_bytes=sum(memory.values()),
     )
@@ -171,7 +171,5 @@ def _tokens_per_step(study: Study) -> int:
 
 def _flops_per_step(study: Study, d_model: int) -> float:
     model = study.ladder.model(study.base.model, d_model)
-    n_params = count_parameters(build_model(model).specs)
-    length = study.base.data.sequence_length
-    flops = train_flops(model, n_params, length, _tokens_per_step(study))
+    flops = train_flops(model, study.base.lengths, study.ladder.batch_size)
     return flops[study.plan.flops_convention]

@@ -10,6 +10,9 @@ from scaling.results import Evaluation
 from scaling.training.program import Program, RunHyperparameters
 
 
+VALIDATION_SEED = 0
+
+
 def evaluate(
     program: Program,
     params: Any,
@@ -21,18 +24,22 @@ def evaluate(
 ) -> Evaluation:
     """Reads every validation row once.
 
+    What the objective hides in a row depends on the row alone, so that all runs are asked the same.
+
     The loss is the ratio of total nats to total targets; its standard error is that of a ratio
     estimator over rows. Non-finite results are None: missing is never a number.
     """
     rows = data.validation_rows
-    nats, weights = [], []
+    nats, weights, n_bytes = [], [], 0
     for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        short = batch_size - len(batch)
-        padded = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)]) if short else batch
-        sums = program.evaluate_rows(params, padded, hyperparameters)
-        nats.append(np.asarray(sums.loss, np.float64)[: len(batch)])
-        weights.append(np.asarray(sums.weight, np.float64)[: len(batch)])
+        n = len(rows[start : start + batch_size])
+        numbers = np.minimum(np.arange(start, start + batch_size), len(rows) - 1)
+        batch = program.objective.example(rows[numbers], VALIDATION_SEED, numbers)
+        sums = program.evaluate_batch(params, batch, hyperparameters)
+        nats.append(np.asarray(sums.loss, np.float64)[:n])
+        weights.append(np.asarray(sums.weight, np.float64)[:n])
+        asked = {name: array[:n] for name, array in batch.items()}
+        n_bytes += program.objective.target_bytes(asked, data.token_bytes)
     nats_r, weights_r = np.concatenate(nats), np.concatenate(weights)
     loss = nats_r.sum() / weights_r.sum()
     if not math.isfinite(loss):
@@ -43,8 +50,6 @@ def evaluate(
     residual_r = nats_r - loss * weights_r
     n = len(nats_r)
     variance = n / (n - 1) * (residual_r**2).sum() if n > 1 else math.nan
-    # Control tokens stand for 0 bytes, so targets that are no text drop out of the denominator.
-    n_bytes = int(data.token_bytes[rows[:, 1:]].sum())
     return Evaluation(
         step=step,
         n_tokens_seen=n_tokens_seen,

@@ -108,7 +108,7 @@ class _Run:
             for i in range(experiment.evaluation.n_evaluations)
         }
         step, state = self._start()
-        flops_per_step = self._flops(experiment.tokens_per_step)["exact"]
+        flops_per_step = self._flops(experiment.batch_size)["exact"]
         last_saved = time.monotonic()
         diverged_at: int | None = None
         while step < n_steps and diverged_at is None:
@@ -121,7 +121,8 @@ class _Run:
             next_pause = min(s for s in evaluation_steps | {n_steps} if s > step)
             n = min(self.program.max_chunk, next_pause - step)
             state, metrics = self.program.train_chunk(
-                state, self.stream.next_batches(n), self.hyperparameters
+                state, self.stream.next_batches(n), self.hyperparameters,
+                experiment.seed, step * experiment.batch_size,
             )
             metrics = {name: np.asarray(values)[:n] for name, values in metrics.items()}
             self.train_seconds += time.monotonic() - begun
@@ -197,15 +198,13 @@ class _Run:
         }
         return {name: now[name] + self.seconds_before[name] for name in now}
 
-    def _flops(self, n_tokens: int) -> dict[str, float]:
-        experiment = self.experiment
-        length = experiment.data.sequence_length
-        return train_flops(experiment.model, self.n_params, length, n_tokens)
+    def _flops(self, n_examples: int) -> dict[str, float]:
+        return train_flops(self.experiment.model, self.program.objective.lengths, n_examples)
 
     def _record(self, n_steps: int, diverged_at: int | None) -> RunRecord:
         experiment = self.experiment
         n_tokens = n_steps * experiment.tokens_per_step
-        flops, seconds = self._flops(n_tokens), self._seconds()
+        flops, seconds = self._flops(n_steps * experiment.batch_size), self._seconds()
         rate = flops["exact"] / seconds["train"] if seconds["train"] > 0 else None
         peak = peak_flops_per_second(jax.devices()[0].device_kind)
         finite = [e for e in self.evaluations if e.loss is not None]

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from scaling.accounting import exact_train_flops_per_token
+from scaling.accounting import exact_train_flops
 from scaling.experiment import Experiment
 from scaling.models import ForwardMultipliers, build_model
-from scaling.objectives import CausalLM, LossSums
+from scaling.objectives import LossSums
 from scaling.optim import Hyperparameters, Optimizer
 from scaling.parametrizations import forward_multipliers, parameter_rules
 from scaling.partitioning import (
@@ -63,14 +63,13 @@ class Program:
         self.mesh = make_mesh(mesh_config)
         check_batch(self.mesh, "Experiment.batch_size", experiment.batch_size)
         check_batch(self.mesh, "EvaluationConfig.batch_size", experiment.evaluation.batch_size)
-        self.objective = CausalLM(bos_id, experiment.data.sequence_length)
+        self.objective = experiment.build_objective(bos_id)
         self.optimizer = Optimizer(
             experiment.optimizer, experiment.schedule.shape, self.model.specs
         )
         self._constrain = constrainer(self.mesh)
-        length = experiment.data.sequence_length
-        per_token = exact_train_flops_per_token(experiment.model, length)
-        per_step = per_token * experiment.tokens_per_step
+        per_example = exact_train_flops(experiment.model, self.objective.lengths)
+        per_step = per_example * experiment.batch_size
         self.max_chunk = int(np.clip(FLOPS_PER_DISPATCH // per_step, 1, MAX_STEPS_PER_DISPATCH))
         self._batches = batch_sharding(self.mesh, leading_axes=1)
         self._rows = batch_sharding(self.mesh)
@@ -95,11 +94,18 @@ class Program:
         )
 
     def train_chunk(
-        self, state: TrainState, rows: np.ndarray, hyperparameters: RunHyperparameters
+        self,
+        state: TrainState,
+        rows: np.ndarray,
+        hyperparameters: RunHyperparameters,
+        seed: int = 0,
+        first_example: int = 0,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         """Runs `len(rows)` updates. `state` is donated.
 
         rows: int [k, batch, T + 1], k at most `max_chunk`.
+        seed, first_example: what the objective hides in a row depends on the seed and on the row's
+            number in the run, which counts on from `first_example`.
         Returns the new state and metrics, arrays [max_chunk] of which the first k are filled:
         `loss` (mean nats per token before that update), `gradient_norm`, `clipped` (1 where the
         gradient was scaled down), `learning_rate`.
@@ -108,15 +114,16 @@ class Program:
         if n < self.max_chunk:
             padding = np.repeat(rows[-1:], self.max_chunk - n, axis=0)
             rows = np.concatenate([rows, padding])
-        batches = jax.device_put(self.objective.example(rows), self._batches)
+        indices = first_example + np.arange(rows.shape[0] * rows.shape[1])
+        batches = self.objective.example(rows, seed, indices)
+        batches = jax.device_put(batches, self._batches)
         return self._train(state, batches, hyperparameters, np.int32(n))
 
-    def evaluate_rows(
-        self, params: Any, rows: np.ndarray, hyperparameters: RunHyperparameters
+    def evaluate_batch(
+        self, params: Any, batch: dict[str, np.ndarray], hyperparameters: RunHyperparameters
     ) -> LossSums:
-        """Row sums of nats and weights, device arrays [R], for int rows [R, T + 1]."""
-        batch = jax.device_put(self.objective.example(rows), self._rows)
-        return self._evaluate(params, batch, hyperparameters.forward)
+        """Row sums of nats and weights, device arrays [R], for a batch of R rows."""
+        return self._evaluate(params, jax.device_put(batch, self._rows), hyperparameters.forward)
 
     def gradient_moments(
         self, params: Any, rows: np.ndarray, hyperparameters: RunHyperparameters

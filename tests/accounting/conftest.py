@@ -4,8 +4,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scaling.models import DecoderConfig, ForwardMultipliers, build_model
-from scaling.objectives import CausalLM
+from scaling.models import (
+    DecoderConfig,
+    EncoderConfig,
+    EncoderDecoderConfig,
+    ForwardMultipliers,
+    ModelConfig,
+    build_model,
+)
+from scaling.objectives import Lengths, cross_entropy
 
 OPTIONS = {
     "plain": {},
@@ -14,6 +21,9 @@ OPTIONS = {
     "tied": {"tie_embeddings": True},
     "one head": {"n_heads": 1},
     "bfloat16": {"compute_dtype": "bfloat16"},
+    "shared keys and values": {"n_heads": 4, "n_kv_heads": 2},
+    "biases, learned positions": {"biases": True, "norm": "layer", "positions": "learned"},
+    "relative positions, sandwich": {"positions": "relative", "norm_placement": "sandwich"},
     "all of them": {"activation": "swiglu", "qk_norm": True, "tie_embeddings": True},
 }
 
@@ -23,29 +33,53 @@ def scan_layers(request) -> bool:
     return request.param
 
 
-@pytest.fixture(params=OPTIONS.values(), ids=OPTIONS)
-def config(request, scan_layers) -> DecoderConfig:
-    shape = dict(vocab_size=50, d_model=24, n_layers=3, n_heads=2, d_ff=40)
-    return DecoderConfig(**shape | request.param, scan_layers=scan_layers)
+SHAPE = dict(vocab_size=50, d_model=24, n_heads=2, d_ff=40)
+FAMILIES = [
+    (EncoderConfig, {"n_layers": 3}),
+    (EncoderDecoderConfig, {"n_encoder_layers": 3, "n_decoder_layers": 2}),
+    (EncoderDecoderConfig, {"n_encoder_layers": 1, "n_decoder_layers": 2, "n_kv_heads": 1,
+                            "activation": "geglu", "positions": "relative"}),
+]
+
+
+@pytest.fixture(params=[*OPTIONS.items(), *(("", family) for family in FAMILIES)],
+                ids=lambda p: p[0] or f"{p[1][0].__name__}{len(p[1][1])}")
+def config(request, scan_layers) -> ModelConfig:
+    name, options = request.param
+    if name:
+        return DecoderConfig(**SHAPE | {"n_layers": 3} | options, scan_layers=scan_layers)
+    family, changes = options
+    return family(**SHAPE | changes, scan_layers=scan_layers)
+
+
+def lengths_of(config: ModelConfig, length: int) -> Lengths:
+    """The decoder's `length`, and for an encoder beside it two positions more."""
+    if config.family == "encoder_decoder":
+        return Lengths(length + 2, length)
+    return Lengths(length, 0) if config.family == "encoder" else Lengths(0, length)
 
 
 @pytest.fixture(scope="session")
 def loss_and_arguments():
     """`loss_and_arguments(config, B, T)`: the mean loss of a batch, and its abstract arguments."""
 
-    def make(config: DecoderConfig, batch_size: int, length: int):
-        model, objective = build_model(config), CausalLM(bos_id=1, length=length)
+    def make(config: ModelConfig, batch_size: int, length: int):
+        model, lengths = build_model(config), lengths_of(config, length)
 
         def loss(params, batch):
             logits = model.apply(params, batch, ForwardMultipliers(config.d_head**-0.5))
-            sums = objective.loss(logits, batch)
+            sums = cross_entropy(logits, batch["targets"], batch["weights"])
             return sums.loss.sum() / sums.weight.sum()
 
         params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), model.specs)
-        tokens = jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
-        names = ("input_tokens", "target_tokens", "positions", "segment_ids")
-        batch = {f"decoder_{name}": tokens for name in names}
-        batch["decoder_loss_weights"] = jax.ShapeDtypeStruct(tokens.shape, jnp.float32)
+        batch = {
+            f"{side}_{name}": jax.ShapeDtypeStruct((batch_size, size), jnp.int32)
+            for side, size in lengths._asdict().items() if size
+            for name in ("input_tokens", "positions", "segment_ids")
+        }
+        scored = (batch_size, lengths.targets)
+        batch["targets"] = jax.ShapeDtypeStruct(scored, jnp.int32)
+        batch["weights"] = jax.ShapeDtypeStruct(scored, jnp.float32)
         return loss, (params, batch)
 
     return make

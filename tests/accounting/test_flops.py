@@ -1,31 +1,57 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from scaling.accounting import (
     FLOPS_CONVENTIONS,
-    count_parameters,
-    forward_flops_per_token,
+    forward_flops,
     peak_flops_per_second,
     traced_matmul_flops,
     train_flops,
 )
-from scaling.models import DecoderConfig, build_model
+from scaling.gin_config import configs_dir, load_experiment
+from scaling.models import DecoderConfig, EncoderDecoderConfig, build_model
+from scaling.objectives import Lengths
+from scaling.parametrizations import forward_multipliers
 
 B, T = 3, 10
 
 
-def exact(config: DecoderConfig, length: int, n_tokens: int) -> float:
-    n_params = count_parameters(build_model(config).specs)
-    return train_flops(config, n_params, length, n_tokens)["exact"]
+def lengths_of(arguments) -> Lengths:
+    batch = arguments[1]
+    sizes = (batch.get(f"{side}_positions") for side in ("encoder", "decoder"))
+    return Lengths(*(0 if size is None else size.shape[1] for size in sizes))
 
 
 def test_exact_flops_are_the_products_of_the_traced_training_program(config, loss_and_arguments):
-    """To the digit, forward and backward."""
+    """To the digit, forward and backward, for every family and option."""
     loss, arguments = loss_and_arguments(config, B, T)
-    assert traced_matmul_flops(jax.grad(loss), *arguments) == exact(config, T, B * T)
-    forward = sum(forward_flops_per_token(config, T).values())
-    assert traced_matmul_flops(loss, *arguments) == forward * B * T
+    lengths = lengths_of(arguments)
+    assert traced_matmul_flops(jax.grad(loss), *arguments) == train_flops(config, lengths, B)["exact"]
+    forward = sum(forward_flops(config, lengths).values())
+    assert traced_matmul_flops(loss, *arguments) == forward * B
+
+
+MODELS = sorted(p.name for p in (configs_dir() / "models").glob("*_*.gin"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_exact_flops_of_every_shipped_model_are_those_of_its_traced_program(name):
+    """Under its own objective, whose batches say how long each stack's arrays are."""
+    experiment = load_experiment(f"models/{name}").config
+    model, lengths = build_model(experiment.model), experiment.lengths
+    objective = experiment.build_objective(bos_id=1)
+    batch = objective.example(np.full((2, experiment.data.sequence_length + 1), 7))
+    params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), model.specs)
+    multipliers = forward_multipliers(experiment.parametrization, model.specs)
+
+    def loss(params):
+        return objective.loss(model.apply(params, batch, multipliers), batch).loss.sum()
+
+    flops = train_flops(experiment.model, lengths, 2)
+    assert traced_matmul_flops(jax.grad(loss), params) == flops["exact"]
+    assert 0.5 < flops["6nd"] / flops["exact"] < 1.2
 
 
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
@@ -41,7 +67,7 @@ def test_exact_flops_agree_with_xla(activation, loss_and_arguments):
         )
         loss, arguments = loss_and_arguments(config, 2, 32)
         counted = jax.jit(jax.grad(loss)).lower(*arguments).cost_analysis()["flops"]
-        shares.append(counted / exact(config, 32, 2 * 32) - 1)
+        shares.append(counted / train_flops(config, Lengths(0, 32), 2)["exact"] - 1)
     assert 0 < shares[0] < 0.1
     # Elementwise work a token goes by width, products by its square (less the vocabulary's share).
     assert 0 < shares[1] < shares[0] / 2.5
@@ -51,27 +77,45 @@ def test_a_small_decoder_by_hand():
     """V = 50, D = 24, L = 3, F = 40, T = 10; a multiply-add is two operations."""
     config = DecoderConfig(vocab_size=50, d_model=24, n_layers=3, n_heads=2, d_ff=40)
     forward = {
-        "attention": 3 * 4 * 2 * 24 * 24,
-        "attention_scores": 3 * 2 * 2 * 10 * 24,
-        "mlp": 3 * 2 * 2 * 24 * 40,
-        "unembedding": 2 * 24 * 50,
+        "attention": 10 * 3 * 4 * 2 * 24 * 24,
+        "attention_scores": 10 * 3 * 2 * 2 * 10 * 24,
+        "mlp": 10 * 3 * 2 * 2 * 24 * 40,
+        "unembedding": 10 * 2 * 24 * 50,
     }
-    assert forward_flops_per_token(config, 10) == forward
-    n_params = count_parameters(build_model(config).specs)
+    assert forward_flops(config, Lengths(0, 10)) == forward
     n = 3 * (4 * 24 * 24 + 2 * 24 * 40 + 2 * 24) + 24 + 24 * 50
-    flops = train_flops(config, n_params, 10, 1000)
-    assert flops == {"6nd": 6 * n * 1000, "exact": 3 * sum(forward.values()) * 1000}
+    flops = train_flops(config, Lengths(0, 10), 1000)
+    assert flops == {"6nd": 6 * n * 10 * 1000, "exact": 3 * sum(forward.values()) * 1000}
     assert set(flops) == set(FLOPS_CONVENTIONS)
     tied = config.replace(tie_embeddings=True)
-    tied_params = count_parameters(build_model(tied).specs)
-    assert train_flops(tied, tied_params, 10, 1000) == flops  # a tied table multiplies just as much
+    assert train_flops(tied, Lengths(0, 10), 1000) == flops  # a tied table multiplies just as much
+
+
+def test_a_small_encoder_decoder_by_hand():
+    """V = 50, D = 24, H = 4, G = 2 (K = 6), F = 40; 2 encoder layers on 7, 1 decoder layer on 5."""
+    config = EncoderDecoderConfig(
+        vocab_size=50, d_model=24, n_heads=4, n_kv_heads=2, d_ff=40, n_encoder_layers=2,
+        n_decoder_layers=1,
+    )
+    square, narrow = 24 * 24, 24 * 12
+    own = 2 * square + 2 * narrow
+    forward = {
+        "attention": 2 * (2 * 7 * own + 5 * own + 5 * 2 * square + 7 * 2 * narrow),
+        "attention_scores": 4 * 24 * (2 * 7 * 7 + 5 * 5 + 5 * 7),
+        "mlp": 2 * 2 * 24 * 40 * (2 * 7 + 5),
+        "unembedding": 2 * 5 * 24 * 50,
+    }
+    assert forward_flops(config, Lengths(7, 5)) == forward
+    encoder = 2 * (own + 2 * 24 * 40 + 2 * 24)
+    decoder = own + 2 * square + 2 * narrow + 2 * 24 * 40 + 3 * 24
+    counted = encoder * 7 + (decoder + 2 * 24 + 24 * 50) * 5
+    assert train_flops(config, Lengths(7, 5), 3)["6nd"] == 6 * counted * 3
 
 
 def test_conventions_meet_where_the_body_dominates():
     """6ND leaves out attention scores and counts gains: little in a wide model on short text."""
     config = DecoderConfig(vocab_size=1000, d_model=2048, n_layers=8, n_heads=16, d_ff=8192)
-    n_params = count_parameters(build_model(config).specs)
-    flops = train_flops(config, n_params, 64, 10**6)
+    flops = train_flops(config, Lengths(0, 64), 10**4)
     assert flops["exact"] == pytest.approx(flops["6nd"], rel=0.01)
 
 

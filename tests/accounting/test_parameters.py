@@ -11,7 +11,7 @@ def test_groups_add_up_to_the_elements_of_the_initialised_tree(config):
     params = jax.eval_shape(lambda: model.init(0, ones))
     counts = count_parameters(model.specs)
     assert sum(counts.values()) == sum(leaf.size for leaf in jax.tree.leaves(params))
-    assert set(counts) == {"embedding", "attention", "mlp", "norm", "unembedding"}
+    assert set(counts) == {"embedding", "position", "attention", "mlp", "norm", "unembedding"}
 
 
 @pytest.mark.parametrize("scan_layers", [False, True])
@@ -23,7 +23,7 @@ def test_a_small_decoder_by_hand(scan_layers):
         return count_parameters(build_model(DecoderConfig(**shape, **options)).specs)
 
     plain = {
-        "embedding": 50 * 24, "attention": 3 * 4 * 24 * 24, "mlp": 3 * 2 * 24 * 40,
+        "embedding": 50 * 24, "position": 0, "attention": 3 * 4 * 24 * 24, "mlp": 3 * 2 * 24 * 40,
         "norm": 3 * 2 * 24 + 24, "unembedding": 24 * 50,
     }
     assert counts() == plain

@@ -107,8 +107,8 @@ def test_explain_says_where_values_come_from(experiment_gin, capsys):
     assert values["DecoderConfig.d_model"]["source"].startswith(f"{experiment_gin}:")
     assert values["AdamWConfig.b1"]["source"] == "default"
     assert sum(explained["n_params"].values()) == explained["n_params_by_convention"]["total"]
-    assert sum(explained["forward_flops_per_token"].values()) == pytest.approx(
-        explained["traced_forward_flops_per_token"]
+    assert sum(explained["forward_flops"].values()) == pytest.approx(
+        explained["traced_forward_flops"]
     )
     assert main(["explain", experiment_gin, *bound]) == 0
 

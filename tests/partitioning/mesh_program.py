@@ -42,7 +42,8 @@ def trained(mesh: MeshConfig, rows: np.ndarray) -> dict:
     state = program.init(experiment())
     hyperparameters = program.hyperparameters(experiment())
     state, metrics = program.train_chunk(state, rows, hyperparameters)
-    sums = program.evaluate_rows(state.params, rows[0], hyperparameters)
+    batch = program.objective.example(rows[0])
+    sums = program.evaluate_batch(state.params, batch, hyperparameters)
     params = jax.tree.leaves(state.params)
     return {
         "mesh": mesh.to_json(),

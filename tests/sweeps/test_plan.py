@@ -62,9 +62,7 @@ def test_planned_flops_are_achieved_and_meet_the_budgets(seed):
     for run, budget in zip(runs, expected, strict=True):
         experiment = run.experiment
         n_params = count_parameters(build_model(experiment.model).specs)
-        achieved = train_flops(
-            experiment.model, n_params, experiment.data.sequence_length, experiment.n_tokens
-        )
+        achieved = train_flops(experiment.model, experiment.lengths, experiment.n_examples)
         assert run.train_flops == achieved and run.n_params == n_params
         assert achieved[study.plan.flops_convention] == pytest.approx(budget, rel=0.01)
         assert (run.tags["budget"], run.tags["role"]) == (budget, "sweep")

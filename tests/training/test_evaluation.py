@@ -23,7 +23,8 @@ def trained(experiment, data):
         state, _ = program.train_chunk(state, rows, hp)
     nats, weights = [], []
     for row in data.validation_rows:  # each row alone, in a batch of copies
-        sums = program.evaluate_rows(state.params, np.repeat(row[None], 64, axis=0), hp)
+        batch = program.objective.example(np.repeat(row[None], 64, axis=0))
+        sums = program.evaluate_batch(state.params, batch, hp)
         nats.append(float(sums.loss[0]))
         weights.append(float(sums.weight[0]))
     return (program, state.params, hp), np.array(nats), np.array(weights)

@@ -10,6 +10,7 @@ from scaling.accounting import train_flops
 from scaling.data import TrainStream
 from scaling.errors import UserError
 from scaling.models import DecoderConfig
+from scaling.objectives import Lengths
 from scaling.partitioning import MeshConfig
 from scaling.results import read_record
 from scaling.training import program as program_module
@@ -43,7 +44,7 @@ def test_the_record_says_what_was_achieved(finished, data):
     assert record.experiment == config.to_json()
     # every row of an epoch is 16 targets
     assert record.n_epochs == pytest.approx(record.n_tokens / data.n_train_tokens)
-    assert record.train_flops == train_flops(config.model, record.n_params, 16, 50 * 4 * 16)
+    assert record.train_flops == train_flops(config.model, Lengths(0, 16), 50 * 4)
     assert record.train_flops["exact"] == pytest.approx(
         record.flops_per_second * record.train_seconds
     )

@@ -1,0 +1,96 @@
+"""Attention, of a stack to itself and of a decoder to an encoder."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from scaling.models.config import TransformerConfig
+from scaling.models.forward import Forward, scaled
+from scaling.models.layers import Dense, Norm, soft_capped
+from scaling.models.parameter import Stack
+from scaling.models.positions import Rotation, rotate
+
+
+class Scope(NamedTuple):
+    """What one kind of attention may see, the same in every layer of a stack.
+
+    mask_BTS: bool, true where query t may read key s.
+    rotation: of queries and keys, for rotary positions. bias_HTS: added to the logits.
+    """
+
+    mask_BTS: jax.Array
+    rotation: Rotation | None = None
+    bias_HTS: jax.Array | None = None
+
+
+def self_mask(
+    segments_BT: jax.Array, causal: bool, window: int, prefix_BT: jax.Array | None = None
+) -> jax.Array:
+    """bool [B, T, T]: within a segment; if causal, to the left or in the segment's prefix.
+
+    window: keys less than so many positions away, or 0 for all.
+    """
+    behind_TT = jnp.arange(segments_BT.shape[1])[:, None] - jnp.arange(segments_BT.shape[1])
+    seen_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
+    if causal and prefix_BT is not None:
+        seen_BTT &= (behind_TT >= 0) | (prefix_BT[:, None, :] > 0)
+    elif causal:
+        seen_BTT &= behind_TT >= 0
+    return seen_BTT & (jnp.abs(behind_TT) < window) if window else seen_BTT
+
+
+class Attention(Dense):
+    """Multi-head attention over the positions that the mask allows.
+
+    cross: queries from one stack, keys and values from another. A query without any key to read (a
+    decoder segment whose encoder segment is empty) gets zeros.
+    """
+
+    def __init__(self, config: TransformerConfig, stack: Stack, cross: bool = False):
+        super().__init__(config, stack, "attention")
+        embed = {"embed": config.d_model}
+        self.add("query", embed, {"heads": config.n_heads, "kv": config.d_head})
+        self.add("key", embed, {"kv_heads": config.kv_heads, "kv": config.d_head})
+        self.add("value", embed, {"kv_heads": config.kv_heads, "kv": config.d_head})
+        self.add("out", {"heads": config.n_heads, "kv": config.d_head}, embed)
+        if config.qk_norm:
+            self.query_norm = Norm(config, "kv", stack)
+            self.key_norm = Norm(config, "kv", stack)
+        self._prefix = "cross_" if cross else ""
+
+    def __call__(
+        self, x_BTD: jax.Array, source_BSD: jax.Array, scope: Scope, forward: Forward
+    ) -> jax.Array:
+        """x_BTD asks, source_BSD answers; they are the same in self-attention."""
+
+        def project(name: str, x: jax.Array, heads: str) -> jax.Array:
+            y = forward.constrain(self.apply(name, x), ("batch", "length", heads, "kv"))
+            return y
+
+        config = self._config
+        query = project("query", x_BTD, "heads")
+        key, value = (project(name, source_BSD, "kv_heads") for name in ("key", "value"))
+        if config.qk_norm:
+            query, key = self.query_norm(query), self.key_norm(key)
+        for name, x in (("query", query), ("key", key), ("value", value)):
+            forward.tap(self._prefix + name, x)
+        if scope.rotation is not None:
+            query, key = rotate(query, scope.rotation), rotate(key, scope.rotation)
+        query = scaled(query, forward.multipliers.attention)
+        key, value = (jnp.repeat(x, config.n_heads // config.kv_heads, axis=2)
+                      if config.kv_heads < config.n_heads else x for x in (key, value))
+        logits_BHTS = jnp.einsum(
+            "bthk,bshk->bhts", query, key, preferred_element_type=jnp.float32
+        )
+        if scope.bias_HTS is not None:
+            logits_BHTS += scope.bias_HTS
+        logits_BHTS = soft_capped(logits_BHTS, config.attention_soft_cap)
+        forward.tap(self._prefix + "attention_logits", logits_BHTS)
+        mask = scope.mask_BTS[:, None]
+        logits_BHTS = jnp.where(mask, logits_BHTS, jnp.finfo(jnp.float32).min)
+        weights_BHTS = jax.nn.softmax(logits_BHTS, axis=-1)
+        if self._prefix:  # in self-attention a query always has itself to read
+            weights_BHTS = jnp.where(mask, weights_BHTS, 0)
+        mixed_BTHK = jnp.einsum("bhts,bshk->bthk", weights_BHTS.astype(x_BTD.dtype), value)
+        return self.apply("out", mixed_BTHK, n_in=2)

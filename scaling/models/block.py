@@ -1,0 +1,87 @@
+"""A block, and a stack of equal ones."""
+
+import dataclasses
+
+import jax
+from flax import nnx
+
+from scaling.models.attention import Attention, Scope
+from scaling.models.config import TransformerConfig
+from scaling.models.forward import Forward, no_tap, scaled
+from scaling.models.layers import MLP, Norm
+from scaling.models.parameter import Stack
+
+
+class Block(nnx.Module):
+    """x + attention(norm(x)), [x + cross_attention(norm(x)),] then x + mlp(norm(x)).
+
+    The multiplier of its stack is on each branch; with `sandwich` so is a second norm.
+    """
+
+    def __init__(self, config: TransformerConfig, stack: Stack, cross: bool):
+        self.attention = Attention(config, stack)
+        if cross:
+            self.cross_attention = Attention(config, stack, cross=True)
+        self.mlp = MLP(config, stack)
+        self._branches = ("attention", "cross_attention", "mlp") if cross else ("attention", "mlp")
+        self._sandwich = config.norm_placement == "sandwich"
+        for branch in self._branches:
+            setattr(self, f"{branch}_norm", Norm(config, "embed", stack))
+            if self._sandwich:
+                setattr(self, f"{branch}_out_norm", Norm(config, "embed", stack))
+        self._stack_name = stack.name
+
+    def __call__(
+        self,
+        x_BTD: jax.Array,
+        scope: Scope,
+        encoded_BSD: jax.Array | None,
+        cross_scope: Scope | None,
+        forward: Forward,
+    ) -> jax.Array:
+        for branch in self._branches:
+            read_BTD = getattr(self, f"{branch}_norm")(x_BTD)
+            if branch == "attention":
+                y_BTD = self.attention(read_BTD, read_BTD, scope, forward)
+            elif branch == "cross_attention":
+                y_BTD = self.cross_attention(read_BTD, encoded_BSD, cross_scope, forward)
+            else:
+                y_BTD = self.mlp(read_BTD, forward)
+            if self._sandwich:
+                y_BTD = getattr(self, f"{branch}_out_norm")(y_BTD)
+            forward.tap(branch, y_BTD)
+            x_BTD = x_BTD + scaled(y_BTD, forward.residual(self._stack_name))
+            x_BTD = forward.constrain(x_BTD, ("batch", "length", "embed"))
+        forward.tap("residual", x_BTD)
+        return x_BTD
+
+
+def make_layers(config: TransformerConfig, name: str, cross: bool = False) -> nnx.Module:
+    """The blocks of the stack `encoder` or `decoder`, as one stacked block where they are scanned."""
+    stack = Stack(name, config.depths[name], config.scan_layers)
+    if stack.scanned:
+        return Block(config, stack, cross)
+    return nnx.Dict({f"{i:03d}": Block(config, stack, cross) for i in range(stack.depth)})
+
+
+def run_layers(
+    layers: nnx.Module,
+    x_BTD: jax.Array,
+    scope: Scope,
+    forward: Forward,
+    encoded_BSD: jax.Array | None = None,
+    cross_scope: Scope | None = None,
+) -> jax.Array:
+    """x through all blocks of a stack; a decoder that reads an encoder is given its output."""
+    if not isinstance(layers, Block):
+        for name in sorted(layers):
+            x_BTD = layers[name](x_BTD, scope, encoded_BSD, cross_scope, forward)
+        return x_BTD
+    graph, stacked = nnx.split(layers)
+    unseen = dataclasses.replace(forward, tap=no_tap)
+
+    def body(x, leaves):
+        block = nnx.merge(graph, leaves)
+        return block(x, scope, encoded_BSD, cross_scope, unseen), None
+
+    return jax.lax.scan(body, x_BTD, stacked)[0]

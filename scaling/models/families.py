@@ -1,0 +1,84 @@
+"""The three families, from one set of blocks. Each maps a batch of an objective to logits."""
+
+import dataclasses
+
+import jax
+
+from scaling.models.attention import Scope
+from scaling.models.block import make_layers, run_layers
+from scaling.models.config import (
+    DecoderConfig,
+    EncoderConfig,
+    EncoderDecoderConfig,
+    ModelConfig,
+)
+from scaling.models.forward import Forward
+from scaling.models.layers import Norm
+from scaling.models.transformer import Inputs, Transformer
+
+Batch = dict[str, jax.Array]
+
+
+class Decoder(Transformer):
+    """Next-token logits; attention is causal, but for a prefix, and stays inside a segment."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__(config)
+        self.layers = make_layers(config, "decoder")
+        self.final_norm = Norm(config, "embed")
+
+    def __call__(self, batch: Batch, forward: Forward) -> jax.Array:
+        """Logits [B, T, V] of the decoder's positions."""
+        inputs = Inputs.of(batch, "decoder")
+        x_BTD = self.embed(inputs, "decoder", forward)
+        x_BTD = run_layers(self.layers, x_BTD, self.scope(inputs, "decoder"), forward)
+        return self.readout(self.final_norm(x_BTD), forward)
+
+
+class Encoder(Transformer):
+    """Logits of each position from its whole segment."""
+
+    def __init__(self, config: EncoderConfig):
+        super().__init__(config)
+        self.encoder_layers = make_layers(config, "encoder")
+        self.encoder_final_norm = Norm(config, "embed")
+
+    def __call__(self, batch: Batch, forward: Forward) -> jax.Array:
+        """Logits [B, T, V] of the encoder's positions."""
+        return self.readout(encode(self, Inputs.of(batch, "encoder"), forward), forward)
+
+
+class EncoderDecoder(Transformer):
+    """Next-token logits of a decoder that also reads the encoder's segment of the same id."""
+
+    def __init__(self, config: EncoderDecoderConfig):
+        super().__init__(config)
+        self.encoder_layers = make_layers(config, "encoder")
+        self.encoder_final_norm = Norm(config, "embed")
+        self.layers = make_layers(config, "decoder", cross=True)
+        self.final_norm = Norm(config, "embed")
+
+    def __call__(self, batch: Batch, forward: Forward) -> jax.Array:
+        """Logits [B, T, V] of the decoder's positions."""
+        read, inputs = Inputs.of(batch, "encoder"), Inputs.of(batch, "decoder")
+        encoded_BSD = encode(self, read, forward)
+        x_BTD = self.embed(inputs, "decoder", forward)
+        cross = Scope(inputs.segments[:, :, None] == read.segments[:, None, :])
+        x_BTD = run_layers(
+            self.layers, x_BTD, self.scope(inputs, "decoder"), forward, encoded_BSD, cross
+        )
+        return self.readout(self.final_norm(x_BTD), forward)
+
+
+def encode(model: Encoder | EncoderDecoder, inputs: Inputs, forward: Forward) -> jax.Array:
+    """[B, S, D], the encoder's output after its final norm. Its taps' names begin with `encoder_`."""
+    named = dataclasses.replace(forward, tap=lambda name, x: forward.tap(f"encoder_{name}", x))
+    x_BSD = model.embed(inputs, "encoder", named)
+    x_BSD = run_layers(model.encoder_layers, x_BSD, model.scope(inputs, "encoder"), named)
+    return model.encoder_final_norm(x_BSD)
+
+
+def family_of(config: ModelConfig) -> type[Transformer]:
+    """The module class of a config."""
+    families = {"decoder": Decoder, "encoder": Encoder, "encoder_decoder": EncoderDecoder}
+    return families[config.family]
