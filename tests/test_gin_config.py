@@ -161,10 +161,11 @@ def test_gin_text_builds_the_same_study_again(write):
 
 @pytest.mark.parametrize("name", DERIVED_FIELDS)
 def test_a_study_may_not_bind_what_its_ladder_derives(write, name):
-    """Of another optimizer than the base's a binding configures nothing in any case."""
+    """Of another optimizer or model family than the base's one configures nothing in any case."""
     value = "'x'" if name.endswith("name") else "0.5" if name.split(".")[0] in OPTIMIZERS else "8"
     message = refused(load_study, write(f"{DEMO}{name} = {value}\n"))
-    where = "" if name.split(".")[0] in OPTIMIZERS - {"AdamWConfig"} else " in a study"
+    of_base = {"Experiment", "DecoderConfig", "AdamWConfig"}
+    where = " in a study" if name.split(".")[0] in of_base else ""
     assert message.startswith(f"x.gin:2: {name} configures nothing{where}")
 
 

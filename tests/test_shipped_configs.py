@@ -48,7 +48,7 @@ def test_every_shipped_study_has_a_plan(name):
     assert len(plan(load_study(name).config)) >= 12  # 4 budgets of at least 3 sizes
 
 
-@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("models/decoder_")])
+@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("models/") and builds(n)])
 def test_every_shipped_model_has_a_shape(name):
     config = load_experiment(name).config.model
     assert build_model(config).config == config

@@ -40,7 +40,8 @@ class Model:
     def init(self, seed: jax.Array, init_std: Any) -> Params:
         """Draws parameters; `init_std` is a tree of floats, from the parametrization.
 
-        Vectors (norm gains, biases) start at a constant; everything else is normal with its own standard deviation.
+        Vectors (norm gains, biases) start at their constant; all else is normal with its own
+        standard deviation.
         The key of a leaf depends on its name and its layer's index only, so scanned and unrolled
         layers start at the same numbers. Pure, traceable in `seed` and `init_std`.
         """

@@ -32,8 +32,8 @@ DERIVED_FIELDS = (
 class Ladder(Config):
     """Shapes and hyperparameters by rule.
 
-    Depth of each stack: `d_model / width_per_layer`, rounded, at least `min_layers`. Heads: the divisor of d_model
-    that brings the head size nearest to `head_size`. MLP: `mlp_ratio * d_model`.
+    Depth of each stack: `d_model / width_per_layer`, rounded, at least `min_layers`. Heads: the
+    divisor of d_model that brings the head size nearest to `head_size`. MLP: `mlp_ratio * d_model`.
 
     Learning rate, of hidden matrices at the parametrization's base width (which scales it to other
     widths): `learning_rate * (n_steps / 1000)^-horizon_exponent`; longer runs want lower peaks.

@@ -9,7 +9,6 @@ from scaling.data import PreparedData
 from scaling.results import Evaluation
 from scaling.training.program import Program, RunHyperparameters
 
-
 VALIDATION_SEED = 0
 
 

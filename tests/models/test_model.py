@@ -119,6 +119,7 @@ def test_specs_describe_every_parameter(tiny):
         named = {
             "vocab": tiny.config.vocab_size, "embed": tiny.config.d_model, "mlp": tiny.config.d_ff,
             "heads": tiny.config.n_heads, "kv": tiny.config.d_head, "layers": tiny.config.n_layers,
+            "kv_heads": tiny.config.kv_heads,
         }
         assert spec.shape == tuple(named[axis] for axis in spec.axes)
 
