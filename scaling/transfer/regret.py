@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.accounting import exact_train_flops_per_token
+from scaling.accounting import exact_train_flops
 from scaling.models import DecoderConfig
 from scaling.sweeps.transferred import Prediction
 from scaling.transfer.cells import Cell
@@ -34,8 +34,8 @@ def regret_at(
 ) -> Regret:
     """The proxies' loss at their optima is taken as a power of compute without a floor, L ~ C^-g:
     that is the steepest reading of it, so the equivalent compute is a lower bound."""
-    length = transfer.base.data.sequence_length
-    flops = float(exact_train_flops_per_token(model, length)) * n_tokens
+    n_examples = n_tokens / transfer.base.data.sequence_length
+    flops = float(exact_train_flops(model, transfer.base.lengths)) * n_examples
     slope, share = _compute_slope(transfer.cells), None
     if slope is not None:
         exponent, at_unit = slope

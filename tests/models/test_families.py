@@ -29,7 +29,10 @@ OPTIONS = {
     "window, qk norm": {"window": 3, "qk_norm": True},
 }
 CASES = [(EncoderDecoderConfig, name) for name in OPTIONS]
-CASES += [(DecoderConfig, name) for name in ("grouped-query", "relative", "learned, biases", "window, qk norm")]
+CASES += [
+    (DecoderConfig, name)
+    for name in ("grouped-query", "relative", "learned, biases", "window, qk norm")
+]
 CASES += [(EncoderConfig, name) for name in ("plain", "relative", "window, qk norm")]
 
 LENGTH = 12
