@@ -45,6 +45,8 @@ def show_transfer(transfer: TransferFile, path: pathlib.Path, out: Console) -> N
         said = row["published"] or (None, None)
         shown.add_row(row["axis"], _number(row["exponent"]), f"{_number(low)} .. {_number(high)}",
                       *map(_number, said))
+    shown.add_row("(batch along the horizon)", _number(rules.batch_horizon_exponent), "",
+                  *map(_number, span("batch_horizon")))
     out.print(shown)
     out.print("published exponents are shown and never used; along the width they are of rates without"
               " a parametrization that scales them")

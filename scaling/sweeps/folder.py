@@ -4,6 +4,7 @@ import json
 import pathlib
 from collections.abc import Sequence
 
+from scaling.config import Config
 from scaling.errors import UserError
 from scaling.results.files import write_atomically
 from scaling.sweeps.plan import PlannedRun
@@ -16,9 +17,9 @@ GIN_FILE = "study.gin"
 
 
 def write_plan(
-    root: pathlib.Path, study: Study, study_gin: str, runs: Sequence[PlannedRun]
+    root: pathlib.Path, study: Config, study_gin: str, runs: Sequence[PlannedRun]
 ) -> None:
-    """Freezes a plan in a folder; the same plan again changes nothing.
+    """Freezes a plan in a folder; the same plan again changes nothing. study: of any kind.
 
     Raises `UserError` if the folder belongs to another plan, or holds files of something else.
     """
@@ -52,8 +53,13 @@ def read_study(root: pathlib.Path) -> Study:
     """The study that a planned folder belongs to. Raises `UserError`."""
     path = root / STUDY_FILE
     try:
-        return Study.from_json(json.loads(path.read_text()), str(path))
+        body = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{root}: no {STUDY_FILE} here; make a plan first: scaling plan") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not JSON: {error}") from None
+    if isinstance(body, dict) and "plan" not in body:
+        raise UserError(
+            f"{root} holds the runs of a transfer study, which carry no law; see scaling transfer apply"
+        )
+    return Study.from_json(body, str(path))

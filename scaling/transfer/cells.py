@@ -14,6 +14,7 @@ from scaling.experiment import Experiment
 from scaling.results import RunRecord
 from scaling.sweeps.transferred import decay_timescale
 from scaling.transfer.optimum import Scan, optimum, pooled_noise, refuse_edge, standard_error
+from scaling.transfer.shapes import shape_name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,8 @@ def _scan(group: list[RunRecord]) -> tuple[Scan, list[RunRecord]]:
 
 def _name(record: RunRecord) -> str:
     e = record.experiment
-    text = f"d{e['model']['d_model']}.L{e['model']['n_layers']}, batch {e['batch_size']}"
+    model = Experiment.from_json(e).model
+    text = f"{shape_name(model)}, batch {e['batch_size']}"
     text += f", {record.n_tokens:,} tokens"
     if tau := _timescale(e):
         text += f", tau {tau:g}"
@@ -137,14 +139,14 @@ def _cell(
     kept: Sequence[RunRecord], name: str, log2_rate: float, error: float, curvature: float, loss: float
 ) -> Cell:
     record = kept[0]
-    e = record.experiment
+    e, model = record.experiment, Experiment.from_json(record.experiment).model
     distances = [abs(math.log2(r.experiment["optimizer"]["learning_rate"]) - log2_rate) for r in kept]
     scales = [r.final.noise_scale for r, d in zip(kept, distances) if d < min(distances) + 1e-9]
     scales = [s for s in scales if s is not None]
     return Cell(
         name=name,
-        d_model=e["model"]["d_model"],
-        n_layers=e["model"]["n_layers"],
+        d_model=model.d_model,
+        n_layers=model.n_layers,
         batch_size=e["batch_size"],
         n_tokens=record.n_tokens,
         horizon=record.tags["horizon"],

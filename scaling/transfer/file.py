@@ -18,7 +18,7 @@ from scaling.parametrizations import table_hash
 from scaling.results.files import write_atomically
 from scaling.sweeps.transferred import TransferredRules
 from scaling.transfer.cells import Cell
-from scaling.transfer.shapes import scaled
+from scaling.transfer.shapes import DEPTHS, WIDTHS, scaled
 
 FORMAT = 1
 _NAME = re.compile(r"transfer-(\d+)\.json")
@@ -157,10 +157,9 @@ def check_fresh(
     """
     again = "; tune again: scaling transfer tune"
     base = transfer.base
-    sizes = ("d_model", "n_layers", "n_heads", "d_ff")
     if type(experiment.model) is not type(base.model):
         raise _other(path, "model", type(base.model).__name__, type(experiment.model).__name__, again)
-    fields = [f for f in base.model.to_json() if f not in sizes]
+    fields = [f for f in base.model.to_json() if f not in (*WIDTHS, *DEPTHS)]
     _compare(path, base.model, experiment.model, fields, again)
     fields = [f for f in base.optimizer.to_json() if f not in ("learning_rate", "weight_decay")]
     if type(experiment.optimizer) is not type(base.optimizer):

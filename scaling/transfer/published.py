@@ -11,8 +11,8 @@ from collections.abc import Iterable
 class PublishedRule:
     """Exponents of the learning rate; None where the source says nothing.
 
-    width: along N^(1/2), at fixed depth; batch: at fixed tokens; horizon: training tokens, at fixed
-    batch unless `ridge`, where the batch follows its own best; batch_horizon: best batch ~ D^this.
+    width: along N^(1/2), at fixed depth; batch: at fixed tokens; horizon: training tokens, where Step
+    Law's batch follows its own best and others' is fixed; batch_horizon: best batch ~ D^this.
     """
 
     name: str
@@ -21,14 +21,11 @@ class PublishedRule:
     batch: float | None = None
     horizon: float | None = None
     batch_horizon: float | None = None
-    ridge: bool = False
 
 
 RULES = (
-    PublishedRule("Step Law (Li et al. 2025)", width=2 * -0.713, horizon=0.307, batch_horizon=0.571,
-                  ridge=True),
-    PublishedRule("Step Law's runs refitted", width=2 * -0.766, horizon=0.197, batch_horizon=0.613,
-                  ridge=True),
+    PublishedRule("Step Law (Li et al. 2025)", width=2 * -0.713, horizon=0.307, batch_horizon=0.571),
+    PublishedRule("Step Law's runs refitted", width=2 * -0.766, horizon=0.197, batch_horizon=0.613),
     PublishedRule("Step Law's runs, at fixed batch", width=2 * -0.60, batch=0.30, horizon=0.01),
     PublishedRule("Marin", batch=0.5, horizon=-0.3),
     PublishedRule("HyperP", horizon=-0.32),

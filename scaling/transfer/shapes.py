@@ -1,13 +1,17 @@
 """Shapes of proxies and targets: one base shape, scaled in width and depth."""
 
 import re
+from fractions import Fraction
 
 from scaling.errors import UserError
 from scaling.models import DecoderConfig
 
+WIDTHS = ("d_model", "d_ff", "n_heads", "n_kv_heads")  # fields that grow with the width
+DEPTHS = ("n_layers", "n_encoder_layers", "n_decoder_layers")
+
 
 def parse_shape(text: str) -> tuple[int, int]:
-    """(width, layers) from `d256.L8`. Raises `UserError`."""
+    """(width, layers of all stacks together) from `d256.L8`. Raises `UserError`."""
     match = re.fullmatch(r"d(\d+)\.L(\d+)", text)
     if not match or "0" in match.groups():
         raise UserError(f"shape {text!r}: expected a width and a number of layers, such as d256.L8")
@@ -20,7 +24,7 @@ def shape_name(model: DecoderConfig) -> str:
 
 
 def scaled(base: DecoderConfig, d_model: int, n_layers: int) -> DecoderConfig:
-    """`base` at another width and depth: heads keep their size, the MLP its ratio.
+    """`base` at another width and depth: heads keep their size, the MLP its ratio, stacks theirs.
 
     Raises `UserError` unless each size is a multiple of the base's, or divides it.
     """
@@ -30,15 +34,19 @@ def scaled(base: DecoderConfig, d_model: int, n_layers: int) -> DecoderConfig:
                 f"shape d{d_model}.L{n_layers}: its {name}, {size}, is no multiple of the base"
                 f" shape's, {of_base} ({shape_name(base)}); the nearest are {_nearest(size, of_base)}"
             )
-    sizes = {"n_heads": base.n_heads * d_model, "d_ff": base.d_ff * d_model}
-    for name, product in sizes.items():
-        if product % base.d_model:
-            raise UserError(
-                f"shape d{d_model}.L{n_layers}: {name} would be {product / base.d_model:g}; narrower"
-                f" than {shape_name(base)} it must keep whole heads of {base.d_head}"
+    sizes = {"d_model": d_model}
+    for name, value in base.to_json().items():
+        if name in (*WIDTHS, *DEPTHS) and name != "d_model" and value is not None:
+            grown = Fraction(value) * (
+                Fraction(d_model, base.d_model) if name in WIDTHS else Fraction(n_layers, base.n_layers)
             )
-    sizes = {name: product // base.d_model for name, product in sizes.items()}
-    return base.replace(d_model=d_model, n_layers=n_layers, **sizes)
+            if grown.denominator != 1:
+                raise UserError(
+                    f"shape d{d_model}.L{n_layers}: {name} would be {float(grown):g}, from {value} at"
+                    f" {shape_name(base)}; expected a shape that keeps it whole"
+                )
+            sizes[name] = int(grown)
+    return base.replace(**sizes)
 
 
 def _nearest(size: int, of_base: int) -> str:

@@ -67,15 +67,12 @@ def verified(transfer: TransferFile, records: Sequence[RunRecord]) -> TransferFi
     not known. Raises `UserError` for a mid-size that was verified already.
     """
     scan, kept = scan_of(records)
-    record = records[0]
-    shape = f"d{record.experiment['model']['d_model']}.L{record.experiment['model']['n_layers']}"
+    experiment = Experiment.from_json(records[0].experiment)
+    shape = shape_name(experiment.model)
     run_ids = tuple(sorted(r.run_id for r in records))
     if any(v.run_ids == run_ids for v in transfer.verifications):
         raise UserError(f"{shape} is verified already, in version {transfer.version}; nothing to add")
-    best = transfer.rules.predict(
-        record.experiment["model"]["d_model"], record.experiment["model"]["n_layers"],
-        record.experiment["batch_size"], record.experiment["n_steps"] * _tokens_per_step(record),
-    )
+    best = transfer.rules.predict_for(experiment)
     found, beyond = _measured(scan)
     error = standard_error(scan, transfer.noise) if beyond is None else None
     center = math.log2(best.learning_rate)
@@ -84,7 +81,7 @@ def verified(transfer: TransferFile, records: Sequence[RunRecord]) -> TransferFi
         half = half * math.hypot(best.standard_deviation, error) / best.standard_deviation
     verification = Verification(
         shape=shape,
-        n_tokens=record.experiment["n_steps"] * _tokens_per_step(record),
+        n_tokens=experiment.n_tokens,
         predicted=center,
         interval=(center - half, center + half),
         measured=None if beyond else found.log2_rate,
@@ -124,7 +121,3 @@ def _losses(scan: Scan, records: Sequence[RunRecord]) -> tuple[float | None, ...
     mean = dict(zip(scan.log2_rates.tolist(), np.mean(scan.losses, axis=1).tolist()))
     rates = sorted({math.log2(r.experiment["optimizer"]["learning_rate"]) for r in records})
     return tuple(mean.get(rate) for rate in rates)
-
-
-def _tokens_per_step(record: RunRecord) -> int:
-    return record.experiment["batch_size"] * record.experiment["data"]["sequence_length"]

@@ -111,6 +111,11 @@ def refused(capsys):
     return call
 
 
+def test_proxies_are_no_sweep_to_fit(refused, tuned):
+    for command in (["fit", tuned], ["forecast", tuned, "--flops", "1e10"]):
+        assert "holds the runs of a transfer study" in refused(*command)
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
