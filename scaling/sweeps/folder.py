@@ -58,7 +58,7 @@ def read_study(root: pathlib.Path) -> Study:
         raise UserError(f"{root}: no {STUDY_FILE} here; make a plan first: scaling plan") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not JSON: {error}") from None
-    if isinstance(body, dict) and "plan" not in body:
+    if isinstance(body, dict) and not {"proxies", "optimizer"}.isdisjoint(body):  # of tune, of verify
         raise UserError(
             f"{root} holds the runs of a transfer study, which carry no law; see scaling transfer apply"
         )
