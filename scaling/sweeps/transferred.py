@@ -17,7 +17,7 @@ from scipy import stats
 from scaling.config import Config
 from scaling.errors import UserError
 from scaling.experiment import Experiment
-from scaling.models import DecoderConfig
+from scaling.models import ModelConfig
 from scaling.optim import OptimizerConfig
 
 MAX_INDEPENDENT_DECAY = 0.5  # of the weights, in one update
@@ -131,7 +131,7 @@ class TransferredRules(Config):
         )
 
     def applied(
-        self, base: Experiment, *, model: DecoderConfig, batch_size: int, n_steps: int, best: Prediction
+        self, base: Experiment, *, model: ModelConfig, batch_size: int, n_steps: int, best: Prediction
     ) -> Experiment:
         """`base` at a shape, a batch and a number of updates, every other hyperparameter from here."""
         return base.replace(

@@ -168,6 +168,7 @@ def check_fresh(
     _compare(path, base.optimizer, experiment.optimizer, fields, again)
     fields = [f for f in base.schedule.to_json() if f not in ("warmup_fraction", "max_warmup_steps")]
     _compare(path, base.schedule, experiment.schedule, fields, again)
+    _compare(path, base, experiment, ["objective", "noise"], again)
     theirs = table_hash_of(base.replace(parametrization=experiment.parametrization))
     if theirs != transfer.table_hash:
         raise UserError(

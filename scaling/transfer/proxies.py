@@ -7,7 +7,7 @@ from typing import Any
 
 from scaling.errors import UserError
 from scaling.experiment import Experiment
-from scaling.models import DecoderConfig
+from scaling.models import ModelConfig
 from scaling.sweeps.plan import PlannedRun, costed
 from scaling.sweeps.transferred import decay_timescale, tuned_optimizer
 from scaling.transfer.shapes import scaled, shape_name
@@ -22,7 +22,7 @@ class Setting:
     decay_timescale: of the run; 0: no weight decay.
     """
 
-    model: DecoderConfig
+    model: ModelConfig
     batch_size: int
     n_tokens: float
     decay_timescale: float

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scaling.accounting import exact_train_flops
-from scaling.models import DecoderConfig
+from scaling.models import ModelConfig
 from scaling.sweeps.transferred import Prediction
 from scaling.transfer.cells import Cell
 from scaling.transfer.file import TransferFile
@@ -30,7 +30,7 @@ class Regret:
 
 
 def regret_at(
-    transfer: TransferFile, model: DecoderConfig, n_tokens: float, best: Prediction
+    transfer: TransferFile, model: ModelConfig, n_tokens: float, best: Prediction
 ) -> Regret:
     """The proxies' loss at their optima is taken as a power of compute without a floor, L ~ C^-g:
     that is the steepest reading of it, so the equivalent compute is a lower bound."""

@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 from scaling.errors import UserError
-from scaling.models import DecoderConfig
+from scaling.models import ModelConfig
 
 WIDTHS = ("d_model", "d_ff", "n_heads", "n_kv_heads")  # fields that grow with the width
 DEPTHS = ("n_layers", "n_encoder_layers", "n_decoder_layers")
@@ -18,12 +18,12 @@ def parse_shape(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def shape_name(model: DecoderConfig) -> str:
+def shape_name(model: ModelConfig) -> str:
     """`d256.L8`."""
     return f"d{model.d_model}.L{model.n_layers}"
 
 
-def scaled(base: DecoderConfig, d_model: int, n_layers: int) -> DecoderConfig:
+def scaled(base: ModelConfig, d_model: int, n_layers: int) -> ModelConfig:
     """`base` at another width and depth: heads keep their size, the MLP its ratio, stacks theirs.
 
     Raises `UserError` unless each size is a multiple of the base's, or divides it.

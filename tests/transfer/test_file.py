@@ -92,5 +92,11 @@ def test_another_optimizer_schedule_or_model_is_stale(transfer, path):
     assert "vocab_size" in stale(transfer, path, model=model.replace(vocab_size=512), data=other)
 
 
+def test_another_objective_is_stale(transfer, path):
+    assert "Experiment.objective = 'causal_lm', not 'prefix_lm'" in stale(
+        transfer, path, objective="prefix_lm"
+    )
+
+
 def test_other_data_are_stale(transfer, path):
     assert "tuned on the data dddd" in stale(transfer, path, "e" * 32)

@@ -1,7 +1,7 @@
 import pytest
 
 from scaling.errors import UserError
-from scaling.models import DecoderConfig
+from scaling.models import DecoderConfig, EncoderDecoderConfig
 from scaling.transfer.shapes import parse_shape, scaled, shape_name
 
 BASE = DecoderConfig(vocab_size=257, d_model=64, n_layers=4, n_heads=4, d_ff=192)
@@ -32,3 +32,15 @@ def test_heads_keep_their_size_and_the_mlp_its_ratio(d_model, n_layers):
 def test_what_is_no_multiple_is_refused(d_model, n_layers, words):
     with pytest.raises(UserError, match=words):
         scaled(BASE, d_model, n_layers)
+
+
+def test_both_stacks_of_an_encoder_decoder_grow_alike():
+    base = EncoderDecoderConfig(
+        vocab_size=257, d_model=64, n_encoder_layers=2, n_decoder_layers=4, n_heads=4, n_kv_heads=2, d_ff=128
+    )
+    assert shape_name(base) == "d64.L6"
+    model = scaled(base, 128, 12)
+    assert (model.n_encoder_layers, model.n_decoder_layers) == (4, 8)
+    assert (model.n_heads, model.n_kv_heads, model.d_ff) == (8, 4, 256)
+    with pytest.raises(UserError, match="n_encoder_layers would be 0.6"):
+        scaled(base, 64, 2)
