@@ -20,6 +20,7 @@ COMMANDS = {
     "transfer": ("transfer", "hyperparameters from small models: tune, apply, verify"),
     "design": ("design", "where the next runs are worth most"),
     "report": ("report", "one self-contained page of results"),
+    "coord-check": ("coord_check", "whether a parametrization trains alike at every size"),
     "explain": ("explain", "each value of a config and where it came from"),
     "doctor": ("doctor", "devices, versions, what works here"),
     "worker": ("worker", argparse.SUPPRESS),

@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "training": {"experiment", "accounting", "results"},
     "experiment": {"models", "data", "objectives", "parametrizations", "partitioning", "optim"},
     "accounting": {"models", "data", "objectives", "parametrizations", "partitioning", "optim"},
-    "parametrizations": {"models"},
+    "parametrizations": {"models", "objectives", "optim"},
     "data": {"results"},
     "report": {"laws"},
     "laws": {"results"},

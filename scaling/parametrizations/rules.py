@@ -93,7 +93,7 @@ def rule(config: ParametrizationConfig, spec: ParamSpec) -> Rule:
     base_fan = _base_fan(config, spec)
     m = _fan(config, spec) / base_fan
     alpha, deep = config.depth_alpha, config.name == "completep" and spec.stack is not None
-    depth = _depth_ratio(config, spec) if deep else 1.0
+    depth = depth_ratio(config, spec) if deep else 1.0
     eps = m**row.eps * depth**-alpha if config.epsilon_rule == "scaled" else 1.0
     fan = {"fan_in": spec.fan_in, "base_fan_in": base_fan, None: 1}[row.std]
     std, constant = _constants(config, role, spec)
@@ -127,7 +127,7 @@ def forward_multipliers(config: ParametrizationConfig, specs: Any) -> ForwardMul
         exponent = -0.5 if config.name == "standard" else -1.0
     d_head = sizes.pop()
     attention = d_head**-0.5 * (d_head / config.base_d_head) ** (exponent + 0.5)
-    depths = {s.stack.name: _depth_ratio(config, s) for s in leaves if s.stack is not None}
+    depths = {s.stack.name: depth_ratio(config, s) for s in leaves if s.stack is not None}
     alpha = config.depth_alpha if config.name == "completep" else 0.0
     residual = {name: depth**-alpha for name, depth in depths.items()}
     return ForwardMultipliers(
@@ -170,7 +170,7 @@ def _base_fan(config: ParametrizationConfig, spec: ParamSpec) -> float:
     return math.prod(widths[axis] for axis in axes)
 
 
-def _depth_ratio(config: ParametrizationConfig, spec: ParamSpec) -> float:
+def depth_ratio(config: ParametrizationConfig, spec: ParamSpec) -> float:
     base = {"encoder": config.base_encoder_layers, "decoder": config.base_decoder_layers}
     return spec.stack.depth / base[spec.stack.name]
 
