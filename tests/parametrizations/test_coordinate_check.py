@@ -27,11 +27,12 @@ TIED = BASE.replace(tie_embeddings=True)
 MUP = ParametrizationConfig(name="mup")
 SMALL_TABLE = MUP.replace(embedding_std=0.2)  # a tied readout cannot start at zero, but near it
 DEPTHS = (1, 2, 4, 8)  # 2 to 16 layers
+FACTORS = {"width": (1, 2, 4), "mlp": (1, 2, 4), "head_size": (2, 4, 8), "depth": DEPTHS}
 COMPLETEP = ParametrizationConfig(name="completep")
 
 
 @functools.cache
-def sound(config, base, axis, factors=(1, 2, 4)):
+def sound(config, base, axis, factors):
     return coordinate_check(config, base, axis, factors=factors)
 
 
@@ -40,7 +41,7 @@ def sound(config, base, axis, factors=(1, 2, 4)):
     [
         (MUP, BASE, "width", (1, 2, 4, 8)),
         (ParametrizationConfig(name="standard_layerwise"), BASE, "width", (1, 2, 4, 8)),
-        (MUP, BASE, "head_size", (1, 2, 4)),
+        (MUP, BASE, "head_size", FACTORS["head_size"]),
         (MUP, BASE, "mlp", (1, 2, 4)),
         (SMALL_TABLE, TIED, "width", (1, 2, 4)),
         (COMPLETEP, BASE, "depth", DEPTHS),
@@ -180,7 +181,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught(fault, monkeypatch):
     plant, config, options, axis, where = FAULTS[fault]
-    base, factors = BASE.replace(**options), DEPTHS if axis == "depth" else (1, 2, 4)
+    base, factors = BASE.replace(**options), FACTORS[axis]
     decay = "coupled" if fault.startswith("decay") else "independent"
     optimizer = AdamWConfig(decay=decay)
     untouched = config.replace(attention_exponent=None)
