@@ -36,7 +36,8 @@ def test_what_is_no_multiple_is_refused(d_model, n_layers, words):
 
 def test_both_stacks_of_an_encoder_decoder_grow_alike():
     base = EncoderDecoderConfig(
-        vocab_size=257, d_model=64, n_encoder_layers=2, n_decoder_layers=4, n_heads=4, n_kv_heads=2, d_ff=128
+        vocab_size=257, d_model=64, n_encoder_layers=2, n_decoder_layers=4, n_heads=4, n_kv_heads=2,
+        d_ff=128,
     )
     assert shape_name(base) == "d64.L6"
     model = scaled(base, 128, 12)
