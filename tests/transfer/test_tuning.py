@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import UserError
+from scaling.models import EncoderDecoderConfig
 from scaling.transfer.proxies import proxy_runs, settings
 from scaling.transfer.tuning import tuned
 
@@ -35,6 +36,17 @@ def test_a_target_gets_what_the_surface_says(synthetic):
     expected = surface.at + np.dot(surface.exponents, (4, 2, 1, 3))
     assert math.log2(best.learning_rate) == pytest.approx(expected, abs=1e-5)
     assert best.interval[0] <= best.learning_rate <= best.interval[1]
+
+
+def test_an_encoder_decoder_is_tuned_alike(synthetic):
+    model = EncoderDecoderConfig(vocab_size=257, d_model=32, n_heads=2, d_ff=128)
+    study = synthetic.make_study(
+        base={"model": model, "objective": "prefix_lm"}, widths=(64,), depths=(8,), horizons=(),
+        batch_sizes=(),
+    )
+    found = synthetic.tune(study)
+    assert found.rules.exponents[:2] == pytest.approx(synthetic.Surface().exponents[:2], abs=1e-6)
+    assert sorted({(c.d_model, c.n_layers) for c in found.cells}) == [(32, 4), (32, 8), (64, 4)]
 
 
 def test_an_axis_that_was_not_scanned_is_not_extrapolated(synthetic):
