@@ -19,12 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
     parser.add_argument("--run-dir", help="folder of the run (default: runs/<run id>)")
     parser.add_argument("--mesh", default="", metavar="data=2,fsdp=4", help="devices by mesh axis")
+    parser.add_argument("--keep-steps", default="", metavar="N,...", help="keep these checkpoints")
+    parser.add_argument("--trunk", metavar="DIR", help="branch from this run where a wsd decay begins")
     parser.add_argument("--json", action="store_true", help="print the record as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     experiment = read_experiment(args.experiment, args.binding)
-    mesh = parse_mesh(args.mesh)
+    mesh, keep = parse_mesh(args.mesh), parse_steps(args.keep_steps, experiment.n_steps)
     run_dir = epath.Path(args.run_dir or f"runs/{experiment.run_id}")
     from scaling.training import Preempted, StopRequest, train
     from scaling.training.runtime import set_up_runtime
@@ -36,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         with StopRequest().installed() as stop:
             record = train(
                 experiment, run_dir, config_gin=to_gin(experiment), mesh=mesh, stop=stop,
+                keep_steps=keep, trunk=args.trunk,
                 progress_bar=console.is_terminal,
             )
     except Preempted as preempted:
@@ -52,6 +55,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{record.status}: {record.reason}; {run_dir}")
     return 0
+
+
+def parse_steps(text: str, n_steps: int) -> tuple[int, ...]:
+    """`100,200` as updates of a run. Raises `UserError`."""
+    parts = [part for part in text.split(",") if part]
+    if not all(part.isdecimal() and 1 <= int(part) <= n_steps for part in parts):
+        raise UserError(f"--keep-steps {text!r}: expected updates between 1 and {n_steps}")
+    return tuple(map(int, parts))
 
 
 def parse_mesh(text: str) -> MeshConfig:

@@ -15,12 +15,13 @@ class ScheduleConfig(Config):
 
     shape: `cosine` and `linear` fall over all the steps after warm-up; `wsd` stays at the peak and
         falls linearly over the last `decay_fraction` of the run (Hu et al. 2024; Hägele et al. 2024);
-        `constant` stays at the peak.
+        `inverse_sqrt` falls as the root of warm-up over steps done (Vaswani et al. 2017), whatever
+        the run's length; `constant` stays at the peak.
     warmup_fraction: of the run's steps, at most `max_warmup_steps`.
-    final_fraction: of the peak rate, reached at the last step.
+    final_fraction: of the peak rate, reached at the last step; `inverse_sqrt` stays above it.
     """
 
-    shape: Literal["cosine", "linear", "wsd", "constant"] = "linear"
+    shape: Literal["cosine", "linear", "wsd", "inverse_sqrt", "constant"] = "linear"
     warmup_fraction: float = 0.1
     max_warmup_steps: int = 50
     decay_fraction: float = 0.2
@@ -36,7 +37,7 @@ class ScheduleConfig(Config):
 
     def decay_steps(self, n_steps: int) -> int:
         """Steps at the end over which the rate falls; 0 if it does not."""
-        if self.shape == "constant":
+        if self.shape in ("constant", "inverse_sqrt"):
             return 0
         if self.shape == "wsd":
             return max(1, round(self.decay_fraction * n_steps))
@@ -62,6 +63,9 @@ def schedule_factor(
     remaining = jnp.clip(remaining, 0.0, 1.0)
     if shape == "constant":
         return rising
+    if shape == "inverse_sqrt":
+        falling = jnp.sqrt((jnp.asarray(warmup_steps, jnp.float32) + 1) / (step + 1))
+        return jnp.minimum(rising, jnp.maximum(final_fraction, falling))
     if shape == "cosine":
         remaining = 0.5 * (1 - jnp.cos(jnp.pi * remaining))
     return jnp.minimum(rising, final_fraction + (1 - final_fraction) * remaining)

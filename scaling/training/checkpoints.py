@@ -2,12 +2,13 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint.checkpoint_managers import LatestN
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, CustomSteps, LatestN
 
 from scaling.errors import UserError
 from scaling.results.files import writing
@@ -18,13 +19,20 @@ SPARE_BYTES = 2**20
 
 
 class Checkpoints:
-    """The checkpoints of one run, the last two kept; a half-written one is never seen."""
+    """The checkpoints of one run, the last two kept; a half-written one is never seen.
 
-    def __init__(self, run_dir: epath.Path):
+    keep: updates after which a checkpoint stays for good. read_only: of another's run.
+    """
+
+    def __init__(
+        self, run_dir: epath.Path, keep: Sequence[int] = (), read_only: bool = False
+    ):
         # What fails in orbax is raised here; each of its threads would print the traceback as well.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
+        policy = AnyPreservationPolicy([LatestN(2), CustomSteps(list(keep))]) if keep else LatestN(2)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=LatestN(2), cleanup_tmp_directories=True, create=True
+            preservation_policy=None if read_only else policy,
+            cleanup_tmp_directories=not read_only, create=not read_only, read_only=read_only,
         )
         folder = run_dir.resolve() / "checkpoints"
         with writing(folder):
@@ -33,6 +41,9 @@ class Checkpoints:
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
+
+    def all_steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: TrainState, host: dict[str, Any]) -> None:
         """Starts an asynchronous save; `host` is JSON (data order, metrics, clocks).

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from scaling.partitioning import MeshConfig
 from scaling.results import Evaluation, RunRecord, read_record, write_record
 from scaling.results.files import write_atomically
 from scaling.training import provenance
+from scaling.training.branches import branch_point, restore_trunk
 from scaling.training.checkpoints import Checkpoints
 from scaling.training.evaluation import evaluate
 from scaling.training.metrics import MetricsLog
@@ -37,6 +39,8 @@ def train(
     mesh: MeshConfig = MeshConfig(),
     stop: StopRequest | None = None,
     checkpoint_seconds: float = 60.0,
+    keep_steps: Sequence[int] = (),
+    trunk: epath.PathLike | None = None,
     progress_bar: bool = False,
 ) -> RunRecord:
     """Trains to the end, from the last checkpoint if there is one, and writes the record once.
@@ -50,6 +54,8 @@ def train(
       mesh: devices; not part of the experiment, for where it runs is not what it is.
       stop: when it becomes true the state is saved and `Preempted` raised.
       checkpoint_seconds: wall time between checkpoints.
+      keep_steps: updates after which a checkpoint is kept, for branches (see `branches.py`).
+      trunk: folder of the run that this one branches from, if it has not begun yet.
       progress_bar: draws one on the terminal; `progress.json` is kept in any case.
 
     Raises:
@@ -60,7 +66,7 @@ def train(
     _refuse_another_run(experiment, run_dir)
     record = read_record(run_dir)
     if record is None:
-        run = _Run(experiment, run_dir, tags or {}, config_gin, mesh, checkpoint_seconds)
+        run = _Run(experiment, run_dir, tags or {}, config_gin, mesh, checkpoint_seconds, keep_steps, trunk)
         with RunProgress(run_dir, experiment.n_steps, progress_bar) as progress:
             record = run.finish(stop, progress)
         if not write_record(run_dir, record):  # somebody else finished it first: theirs stands
@@ -79,10 +85,16 @@ class _Run:
         config_gin: str | None,
         mesh: MeshConfig,
         checkpoint_seconds: float,
+        keep_steps: Sequence[int],
+        trunk: epath.PathLike | None,
     ):
         self.started = time.monotonic()
         self.experiment, self.run_dir, self.tags, self.mesh = experiment, run_dir, tags, mesh
-        self.checkpoint_seconds = checkpoint_seconds
+        self.checkpoint_seconds, self.keep_steps = checkpoint_seconds, set(keep_steps)
+        self.branch_point = None if trunk is None else branch_point(experiment, trunk)
+        if self.branch_point is not None:
+            at = {"trunk": self.branch_point.run_id, "step": self.branch_point.step}
+            self.tags = {**self.tags, "branch": at}
         self.data: PreparedData = prepare(experiment.data)
         self.program: Program
         self.program, self.compile_seconds = program_for(experiment, mesh, self.data.bos_id)
@@ -99,7 +111,7 @@ class _Run:
         self.evaluations: list[Evaluation] = []
         self.seconds_before = {"wall": 0.0, "train": 0.0, "compile": 0.0}
         self.train_seconds = 0.0
-        self.checkpoints = Checkpoints(run_dir)
+        self.checkpoints = Checkpoints(run_dir, keep=keep_steps)
 
     def finish(self, stop: StopRequest | None, progress: RunProgress) -> RunRecord:
         experiment, n_steps = self.experiment, self.experiment.n_steps
@@ -118,7 +130,7 @@ class _Run:
                 self.metrics.close()
                 raise Preempted(experiment.run_id, step, stop.exit_code)
             begun = time.monotonic()
-            next_pause = min(s for s in evaluation_steps | {n_steps} if s > step)
+            next_pause = min(s for s in evaluation_steps | self.keep_steps | {n_steps} if s > step)
             n = min(self.program.max_chunk, next_pause - step)
             state, metrics = self.program.train_chunk(
                 state, self.stream.next_batches(n), self.hyperparameters,
@@ -137,7 +149,9 @@ class _Run:
                 self._evaluate(state, step)
                 if self.evaluations[-1].loss is None:
                     diverged_at = step
-            elif diverged_at is None and time.monotonic() - last_saved > self.checkpoint_seconds:
+            due = time.monotonic() - last_saved > self.checkpoint_seconds
+            due = step in self.keep_steps or (due and step not in evaluation_steps)
+            if diverged_at is None and due:
                 self._save(step, state)
                 last_saved = time.monotonic()
             loss = float(metrics["loss"][-1]) if len(metrics["loss"]) else None
@@ -151,10 +165,15 @@ class _Run:
 
     def _start(self) -> tuple[int, TrainState]:
         step = self.checkpoints.latest_step()
-        if step is None:
+        if step is None and self.branch_point is None:
             self.metrics.resume(0, {})
             return 0, self.program.init(self.experiment)
-        state, host = self.checkpoints.restore(step, self.program.abstract_state)
+        if step is None:
+            step = self.branch_point.step
+            state, host, lines = restore_trunk(self.branch_point, self.program.abstract_state)
+            write_atomically(self.run_dir / "metrics.jsonl", lines)
+        else:
+            state, host = self.checkpoints.restore(step, self.program.abstract_state)
         self.stream.set_state(host["stream"])
         self.metrics.resume(step, host["pending_metrics"])
         self.evaluations = [Evaluation(**e) for e in host["evaluations"]]

@@ -61,6 +61,16 @@ def test_linear_is_a_line_and_cosine_half_a_wave():
         )
 
 
+def test_inverse_sqrt_falls_as_the_root_and_knows_no_end():
+    config = ScheduleConfig(shape="inverse_sqrt", warmup_fraction=1.0, max_warmup_steps=9)
+    factor = factors(config, 400)
+    np.testing.assert_allclose(factor[9:], np.sqrt(10 / np.arange(10, 401)), rtol=1e-6)
+    assert factor[39] == pytest.approx(0.5)  # four times the steps of the peak
+    np.testing.assert_array_equal(factors(config, 3000)[:400], factor)
+    floor = factors(config.replace(final_fraction=0.3), 400)
+    assert floor[9:].min() == pytest.approx(0.3) and (floor >= factor).all()
+
+
 def test_wsd_is_flat_between_warm_up_and_decay():
     config, n = ScheduleConfig(shape="wsd", decay_fraction=0.25), 400
     factor, warmup = factors(config, n), config.warmup_steps(n)
@@ -68,7 +78,7 @@ def test_wsd_is_flat_between_warm_up_and_decay():
     np.testing.assert_allclose(factor[n - 100 :], np.linspace(1, 0, 100, endpoint=False), atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, "inverse_sqrt"])
 def test_traced_and_python_arguments_give_the_same_factor(shape):
     config, n = ScheduleConfig(shape=shape), 57
     plain = [
