@@ -47,6 +47,8 @@ class Experiment(Config):
 
     name: readable prefix of the run id.
     objective: what is learnt; which ones a model can, see `scaling.objectives`. noise: its numbers.
+    z_loss: coefficient of the squared log-normaliser in what is trained on, not in what is reported
+        (Chowdhery et al. 2022: 1e-4); 0: none.
     batch_size: sequences per update, over all devices.
     n_steps: updates; the run reads `n_steps * batch_size * data.sequence_length` tokens of text.
     seed: of the initial parameters, of the order of the data and of what the objective hides.
@@ -57,6 +59,7 @@ class Experiment(Config):
     data: DataConfig
     objective: ObjectiveName = "causal_lm"
     noise: NoiseConfig = NoiseConfig()
+    z_loss: float = 0.0
     parametrization: ParametrizationConfig
     optimizer: AdamWConfig | AdafactorConfig | LionConfig | MuonConfig
     schedule: ScheduleConfig
@@ -74,6 +77,7 @@ class Experiment(Config):
         self.require(self.batch_size >= 1, "batch_size", "an integer of at least 1")
         self.require(self.n_steps >= 1, "n_steps", "an integer of at least 1")
         self.require(0 <= self.seed < 2**31, "seed", "an integer in [0, 2^31)")
+        self.require(self.z_loss >= 0, "z_loss", "a number of at least 0")
         if self.model.vocab_size != self.data.tokenizer.vocab_size:
             raise self.model.refuse(
                 "vocab_size", f"the tokenizer's vocabulary, {self.data.tokenizer.vocab_size}"
@@ -121,6 +125,7 @@ class Experiment(Config):
                 "objective": self.objective,
                 "optimizer": self.optimizer.program_key(),
                 "noise": self.noise.to_json(),
+                "z_loss": self.z_loss,
                 "tokenizer": [self.data.tokenizer.vocab_size, self.data.tokenizer.sentinel_ids],
                 "schedule": self.schedule.shape,
                 "batch_size": self.batch_size,

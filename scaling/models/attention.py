@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from scaling.models.config import TransformerConfig
 from scaling.models.forward import Forward, scaled
-from scaling.models.layers import Dense, Norm, soft_capped
+from scaling.models.kernels import attend
+from scaling.models.layers import Dense, Norm
 from scaling.models.parameter import Stack
 from scaling.models.positions import Rotation, rotate
 
@@ -65,8 +66,7 @@ class Attention(Dense):
         """x_BTD asks, source_BSD answers; they are the same in self-attention."""
 
         def project(name: str, x: jax.Array, heads: str) -> jax.Array:
-            y = forward.constrain(self.apply(name, x), ("batch", "length", heads, "kv"))
-            return y
+            return forward.constrain(self.apply(name, x), ("batch", "length", heads, "kv"))
 
         config = self._config
         query = project("query", x_BTD, "heads")
@@ -78,19 +78,11 @@ class Attention(Dense):
         if scope.rotation is not None:
             query, key = rotate(query, scope.rotation), rotate(key, scope.rotation)
         query = scaled(query, forward.multipliers.attention)
-        key, value = (jnp.repeat(x, config.n_heads // config.kv_heads, axis=2)
-                      if config.kv_heads < config.n_heads else x for x in (key, value))
-        logits_BHTS = jnp.einsum(
-            "bthk,bshk->bhts", query, key, preferred_element_type=jnp.float32
+        mixed_BTHK = attend(
+            config, query, key, value, scope.mask_BTS, scope.bias_HTS,
+            tap=lambda logits: forward.tap(self._prefix + "attention_logits", logits),
         )
-        if scope.bias_HTS is not None:
-            logits_BHTS += scope.bias_HTS
-        logits_BHTS = soft_capped(logits_BHTS, config.attention_soft_cap)
-        forward.tap(self._prefix + "attention_logits", logits_BHTS)
-        mask = scope.mask_BTS[:, None]
-        logits_BHTS = jnp.where(mask, logits_BHTS, jnp.finfo(jnp.float32).min)
-        weights_BHTS = jax.nn.softmax(logits_BHTS, axis=-1)
         if self._prefix:  # in self-attention a query always has itself to read
-            weights_BHTS = jnp.where(mask, weights_BHTS, 0)
-        mixed_BTHK = jnp.einsum("bhts,bshk->bthk", weights_BHTS.astype(x_BTD.dtype), value)
+            some_BT11 = scope.mask_BTS.any(-1)[:, :, None, None]
+            mixed_BTHK = jnp.where(some_BT11, mixed_BTHK, 0)
         return self.apply("out", mixed_BTHK, n_in=2)

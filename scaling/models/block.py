@@ -1,6 +1,8 @@
 """A block, and a stack of equal ones."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from flax import nnx
@@ -30,6 +32,7 @@ class Block(nnx.Module):
             if self._sandwich:
                 setattr(self, f"{branch}_out_norm", Norm(config, "embed", stack))
         self._stack_name = stack.name
+        self.remat = config.remat
 
     def __call__(
         self,
@@ -73,15 +76,31 @@ def run_layers(
     cross_scope: Scope | None = None,
 ) -> jax.Array:
     """x through all blocks of a stack; a decoder that reads an encoder is given its output."""
-    if not isinstance(layers, Block):
-        for name in sorted(layers):
+    if isinstance(layers, Block):
+        graph, stacked = nnx.split(layers)
+        unseen = dataclasses.replace(forward, tap=no_tap)
+        body = _recomputing(layers.remat, graph, scope, unseen, cross_scope)
+        return jax.lax.scan(lambda x, leaves: (body(leaves, x, encoded_BSD), None), x_BTD, stacked)[0]
+    for name in sorted(layers):
+        if layers[name].remat == "none":
             x_BTD = layers[name](x_BTD, scope, encoded_BSD, cross_scope, forward)
-        return x_BTD
-    graph, stacked = nnx.split(layers)
-    unseen = dataclasses.replace(forward, tap=no_tap)
+        else:
+            graph, leaves = nnx.split(layers[name])
+            unseen = dataclasses.replace(forward, tap=no_tap)
+            body = _recomputing(layers[name].remat, graph, scope, unseen, cross_scope)
+            x_BTD = body(leaves, x_BTD, encoded_BSD)
+    return x_BTD
 
-    def body(x, leaves):
-        block = nnx.merge(graph, leaves)
-        return block(x, scope, encoded_BSD, cross_scope, unseen), None
 
-    return jax.lax.scan(body, x_BTD, stacked)[0]
+def _recomputing(
+    remat: str, graph: nnx.GraphDef, scope: Scope, forward: Forward, cross_scope: Scope | None
+) -> Callable[[Any, jax.Array, jax.Array | None], jax.Array]:
+    """A block as a function of its leaves, its input and the encoder's output, under a remat policy."""
+
+    def body(leaves, x_BTD, encoded_BSD):
+        return nnx.merge(graph, leaves)(x_BTD, scope, encoded_BSD, cross_scope, forward)
+
+    if remat == "none":
+        return body
+    policies = {"full": None, "dots": jax.checkpoint_policies.dots_saveable}
+    return jax.checkpoint(body, policy=policies[remat])

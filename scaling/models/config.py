@@ -32,7 +32,12 @@ class TransformerConfig(Config):
     tie_embeddings: the unembedding is the embedding table, transposed (Press & Wolf 2017).
     rope_base: base of the rotary frequencies.
     scan_layers: one traced block run by `jax.lax.scan`; the same numbers, a smaller program.
-    compute_dtype: of activations and products; parameters, softmax and loss stay float32.
+    remat: what the backward pass recomputes: `none`; `full`, everything inside a block (Chen et al.
+        2016); `dots`, everything but products of matrices. The same numbers, less memory.
+    attention: `xla`; `cudnn`, its fused kernel on GPUs; `auto`, cuDNN where it can run. What is named
+        and cannot run is an error.
+    compute_dtype: of activations and products; parameters and loss stay float32.
+    softmax_dtype: of attention's softmax.
     """
 
     vocab_size: int
@@ -57,7 +62,10 @@ class TransformerConfig(Config):
     window: int = 0
     tie_embeddings: bool = False
     scan_layers: bool = False
+    remat: Literal["none", "full", "dots"] = "none"
+    attention: Literal["xla", "cudnn", "auto"] = "xla"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    softmax_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def validate(self) -> None:
         for field in ("vocab_size", "d_model", "n_heads", "d_ff", "max_length"):

@@ -23,3 +23,10 @@ def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, weights_BT: jax.
     target_logit_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
     nats_BT = (log_normaliser_BT - target_logit_BT) * weights_BT
     return LossSums(nats_BT.sum(axis=-1), weights_BT.sum(axis=-1))
+
+
+def z_penalty(logits_BTV: jax.Array, weights_BT: jax.Array) -> jax.Array:
+    """Sum of weighted squared log-normalisers, float32: what z-loss keeps small (de Brebisson &
+    Vincent 2016; Chowdhery et al. 2022 take 1e-4 of it)."""
+    log_normaliser_BT = jax.nn.logsumexp(logits_BTV.astype(jnp.float32), axis=-1)
+    return (log_normaliser_BT**2 * weights_BT).sum()

@@ -9,7 +9,7 @@ import numpy as np
 from scaling.objectives.documents import pieces
 from scaling.objectives.draws import Draws
 from scaling.objectives.lengths import Lengths
-from scaling.objectives.losses import LossSums, cross_entropy
+from scaling.objectives.losses import LossSums, cross_entropy, z_penalty
 from scaling.objectives.pairs import Pair, decoder_arrays, encoder_decoder_arrays
 
 
@@ -41,6 +41,10 @@ class Objective(abc.ABC):
         """Row sums [B] of nats and of weights."""
         targets, weights = (batch[f"{self.side}_{name}"] for name in ("target_tokens", "loss_weights"))
         return cross_entropy(logits, targets, weights)
+
+    def z_penalty(self, logits: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+        """Sum over all targets of what z-loss penalises; see `losses.z_penalty`."""
+        return z_penalty(logits, batch[f"{self.side}_loss_weights"])
 
     def target_bytes(self, batch: dict[str, np.ndarray], token_bytes: np.ndarray) -> int:
         """UTF-8 bytes of the text that the batch's targets spell; control tokens stand for none.

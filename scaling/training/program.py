@@ -67,6 +67,7 @@ class Program:
         self.optimizer = Optimizer(
             experiment.optimizer, experiment.schedule.shape, self.model.specs
         )
+        self._z_loss = experiment.z_loss
         self._constrain = constrainer(self.mesh)
         per_example = exact_train_flops(experiment.model, self.objective.lengths)
         per_step = per_example * experiment.batch_size
@@ -136,7 +137,8 @@ class Program:
     @functools.cached_property
     def _gradient_moments(self) -> Callable[[Any, Any, Any], tuple[jax.Array, jax.Array]]:
         def moments(params, batches, forward):
-            return gradient_moments(lambda p, batch: self._mean_loss(p, batch, forward))(params, batches)
+            of = gradient_moments(lambda p, batch: self._mean_loss(p, batch, forward)[0])
+            return of(params, batches)
 
         return jax.jit(
             moments,
@@ -146,9 +148,15 @@ class Program:
 
     def _mean_loss(
         self, params: Any, batch: dict[str, jax.Array], forward: ForwardMultipliers
-    ) -> jax.Array:
-        sums = self._row_sums(params, batch, forward)
-        return sums.loss.sum() / sums.weight.sum()
+    ) -> tuple[jax.Array, jax.Array]:
+        """What is trained on, z-loss included, and the mean nats per target."""
+        logits = self.model.apply(params, batch, forward, self._constrain)
+        sums = self.objective.loss(logits, batch)
+        n_targets = sums.weight.sum()
+        loss = sums.loss.sum() / n_targets
+        if not self._z_loss:
+            return loss, loss
+        return loss + self._z_loss * self.objective.z_penalty(logits, batch) / n_targets, loss
 
     def _row_sums(
         self, params: Any, batch: dict[str, jax.Array], forward: ForwardMultipliers
@@ -172,8 +180,8 @@ class Program:
             return TrainState(params, self.optimizer.init(params), jnp.int32(0))
 
         def update(state: TrainState, batch, hp) -> tuple[TrainState, dict[str, jax.Array]]:
-            gradient = jax.value_and_grad(self._mean_loss)
-            loss, gradients = gradient(state.params, batch, hp.forward)
+            gradient = jax.value_and_grad(self._mean_loss, has_aux=True)
+            (_, loss), gradients = gradient(state.params, batch, hp.forward)
             params, optimizer, metrics = self.optimizer.update(
                 hp.optimizer, state.params, state.optimizer, gradients, state.step
             )

@@ -27,6 +27,7 @@ OPTIONS = {
     "no positions, no gains": {"positions": "none", "norm_gain": False, "activation": "squared_relu"},
     "caps, sandwich": {"attention_soft_cap": 2.0, "logit_soft_cap": 5.0, "norm_placement": "sandwich"},
     "window, qk norm": {"window": 3, "qk_norm": True},
+    "remat, auto attention": {"remat": "full", "attention": "auto"},
 }
 CASES = [(EncoderDecoderConfig, name) for name in OPTIONS]
 CASES += [
