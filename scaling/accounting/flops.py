@@ -16,7 +16,8 @@ from scaling.objectives import Lengths
 FLOPS_CONVENTIONS = {
     "6nd": "6 N D with N the parameters outside the input embedding and position tables (head counted),"
     " D the positions that meet them: those of its own stack for each layer of an encoder-decoder",
-    "exact": "every matrix product the program runs, attention scores over the full T x T square",
+    "exact": "every matrix product the program runs, attention scores over the full T x T square;"
+    " what rematerialisation runs again is not counted",
 }
 
 

@@ -8,6 +8,7 @@ from scaling.models.config import (
     TransformerConfig,
 )
 from scaling.models.forward import ForwardMultipliers
+from scaling.models.kernels import chosen_attention
 from scaling.models.model import Model, build_model
 from scaling.models.parameter import ParamSpec
 
@@ -21,4 +22,5 @@ __all__ = [
     "ParamSpec",
     "TransformerConfig",
     "build_model",
+    "chosen_attention",
 ]

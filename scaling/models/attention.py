@@ -51,9 +51,10 @@ class Attention(Dense):
     def __init__(self, config: TransformerConfig, stack: Stack, cross: bool = False):
         super().__init__(config, stack, "attention")
         embed = {"embed": config.d_model}
+        kv_heads = "heads" if config.kv_heads == config.n_heads else "kv_heads"
         self.add("query", embed, {"heads": config.n_heads, "kv": config.d_head})
-        self.add("key", embed, {"kv_heads": config.kv_heads, "kv": config.d_head})
-        self.add("value", embed, {"kv_heads": config.kv_heads, "kv": config.d_head})
+        self.add("key", embed, {kv_heads: config.kv_heads, "kv": config.d_head})
+        self.add("value", embed, {kv_heads: config.kv_heads, "kv": config.d_head})
         self.add("out", {"heads": config.n_heads, "kv": config.d_head}, embed)
         if config.qk_norm:
             self.query_norm = Norm(config, "kv", stack)

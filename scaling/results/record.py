@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from scaling.errors import UserError
 
-SCHEMA_VERSION = 2
-ADDED_IN = {"parametrization": 2}  # field -> schema version; None in records older than it
+SCHEMA_VERSION = 3
+ADDED_IN = {"parametrization": 2, "attention": 3}  # field -> schema version; None in records older than it
 
 # Which parameter groups count in N, by convention. `body_and_head` are the parameters that
 # take part in matrix products (and norms), the N of Hoffmann et al. 2022 in spirit;
@@ -22,9 +22,10 @@ PARAMETER_CONVENTIONS = {
 class Evaluation:
     """Loss on the fixed validation set after `step` updates.
 
-    loss: nats per token, mean over all validation tokens.
+    loss: nats per token, mean over all targets of the objective on the validation rows.
     standard_error: of that mean over validation windows (sampling of the text, not of seeds).
-    bits_per_byte: the same total over the UTF-8 bytes of the text, in bits.
+    bits_per_byte: the same total over the UTF-8 bytes of the text that the targets spell, in bits;
+        what can be compared by it: see `scaling.objectives`.
     noise_scale: of the training gradient, in tokens: about the critical batch; where it was asked for.
     """
 
@@ -40,9 +41,10 @@ class Evaluation:
 class RunRecord:
     """One finished run. Missing is None, never 0; a diverged run has a record too.
 
-    n_steps, n_tokens: *achieved*, not planned. n_tokens counts training targets, padding included.
+    n_steps, n_tokens: *achieved*, not planned. n_tokens counts tokens of text read, padding included.
     n_params: by group; train_flops: by convention (see `scaling.accounting`).
     parametrization: its name, base shape, forward multipliers and the hash of its resolved table.
+    attention: the implementation that ran; what `auto` chose.
     tags: what the planner wrote beside the experiment (budget, size, role).
     """
 
@@ -73,6 +75,7 @@ class RunRecord:
     commit: str | None
     finished_at: str
     parametrization: dict[str, Any] | None = None
+    attention: str | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:

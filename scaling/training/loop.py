@@ -242,6 +242,7 @@ class _Run:
             parametrization=parametrization_record(
                 experiment.parametrization, self.program.model.specs
             ),
+            attention=self.program.attention,
             train_flops=flops,
             final=at_end,
             best=min(finite, key=lambda e: e.loss) if finite else None,

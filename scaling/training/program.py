@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from scaling.accounting import exact_train_flops
 from scaling.experiment import Experiment
-from scaling.models import ForwardMultipliers, build_model
+from scaling.models import ForwardMultipliers, build_model, chosen_attention
 from scaling.objectives import LossSums
 from scaling.optim import Hyperparameters, Optimizer
 from scaling.parametrizations import forward_multipliers, parameter_rules
@@ -54,11 +54,14 @@ class RunHyperparameters(NamedTuple):
 class Program:
     """Compiled functions for every experiment with one `shape_key`, on one mesh.
 
-    Raises `UserError` where the mesh needs more devices than there are, or a shape does not divide.
-    Attributes: model, mesh, max_chunk (updates in one call at most), compile_seconds.
+    Raises `UserError` where the attention that is named cannot run here, the mesh needs more devices
+    than there are, or a shape does not divide.
+    Attributes: model, mesh, attention (the implementation that runs), max_chunk (updates in one call
+    at most), compile_seconds.
     """
 
     def __init__(self, experiment: Experiment, mesh_config: MeshConfig, bos_id: int):
+        self.attention = chosen_attention(experiment.model, jax.default_backend())
         self.model = build_model(experiment.model)
         self.mesh = make_mesh(mesh_config)
         check_batch(self.mesh, "Experiment.batch_size", experiment.batch_size)
