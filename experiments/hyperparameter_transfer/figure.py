@@ -63,7 +63,8 @@ def rows(folder: str):
 
 
 def read_optima(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a setting: the vertex, its error, and what the base shape's rate costs there (nats)."""
+    """One row a setting: the vertex, its error, and what the base shape's rate costs there, in nats by
+    the parabola."""
     scans, found = [], []
     for key, group in table.groupby(SETTING):
         usable = group.groupby("learning_rate").filter(lambda g: (g.status == "ok").all())
@@ -81,12 +82,8 @@ def read_optima(table: pd.DataFrame) -> pd.DataFrame:
     ])
     base = table[(table.d_model == table.d_model.min()) & (table.n_layers == table.n_layers.min())]
     base = base.loc[base.batch_size.eq(8) & base.n_tokens.eq(102_400)].set_index("parametrization")
-    regret = []
-    for _, row in table.iterrows():
-        rate = base.log2_rate[row.parametrization]
-        regret.append(np.interp(rate, row.scan.log2_rates, row.scan.losses.mean(1)) - row.loss
-                      if row.scan.log2_rates[0] <= rate <= row.scan.log2_rates[-1] else np.nan)
-    return table.assign(regret_of_base_rate=regret)
+    misses = table.log2_rate - base.log2_rate[table.parametrization].to_numpy()
+    return table.assign(regret_of_base_rate=table.curvature * misses**2)
 
 
 def slopes(optima: pd.DataFrame, column: str) -> dict:
