@@ -11,7 +11,7 @@ import matplotlib.image
 import pytest
 
 from scaling.errors import UserError
-from scaling.models import DecoderConfig, build_model
+from scaling.models import DecoderConfig, EncoderDecoderConfig, build_model
 from scaling.optim import AdamWConfig
 from scaling.parametrizations import ParametrizationConfig
 from scaling.parametrizations import rules as rules_module
@@ -23,6 +23,10 @@ from scaling.parametrizations.coordinate_check import (
 from scaling.parametrizations.rules import TABLES
 
 BASE = DecoderConfig(vocab_size=64, d_model=32, n_layers=2, n_heads=2, d_ff=64)
+ENCODER_DECODER = EncoderDecoderConfig(
+    vocab_size=64, d_model=32, n_encoder_layers=1, n_decoder_layers=1, n_heads=2, d_ff=64
+)
+EVERYTHING = BASE.replace(activation="swiglu", qk_norm=True, n_kv_heads=1, biases=True, norm="layer")
 TIED = BASE.replace(tie_embeddings=True)
 MUP = ParametrizationConfig(name="mup")
 SMALL_TABLE = MUP.replace(embedding_std=0.2)  # a tied readout cannot start at zero, but near it
@@ -45,6 +49,9 @@ def sound(config, base, axis, factors):
         (MUP, BASE, "mlp", (1, 2, 4)),
         (SMALL_TABLE, TIED, "width", (1, 2, 4)),
         (COMPLETEP, BASE, "depth", DEPTHS),
+        (MUP, ENCODER_DECODER, "width", FACTORS["width"]),
+        pytest.param(MUP, EVERYTHING, "width", FACTORS["width"], marks=pytest.mark.slow),
+        pytest.param(COMPLETEP, ENCODER_DECODER, "depth", (2, 4, 8), marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scaling.errors import UserError
-from scaling.models import DecoderConfig
+from scaling.models import ModelConfig
 from scaling.optim import AdamWConfig, OptimizerConfig
 from scaling.parametrizations.config import ParametrizationConfig
 from scaling.parametrizations.coordinate_check.measure import Measurement, Resolve, measure, resolve
@@ -75,7 +75,7 @@ class CoordinateCheck:
 
 def coordinate_check(
     config: ParametrizationConfig,
-    base: DecoderConfig,
+    base: ModelConfig,
     axis: Axis,
     *,
     factors: Sequence[int] = (1, 2, 4, 8),
@@ -124,28 +124,30 @@ def coordinate_check(
     return CoordinateCheck(axis, tuple(factors), tuple(findings))
 
 
-def at_base(config: ParametrizationConfig, base: DecoderConfig) -> ParametrizationConfig:
+def at_base(config: ParametrizationConfig, base: ModelConfig) -> ParametrizationConfig:
     """`config` with the shape `base` as its base."""
     return config.replace(
         base_d_model=base.d_model,
         base_d_ff=base.d_ff,
         base_d_head=base.d_head,
-        base_decoder_layers=base.n_layers,
+        **{f"base_{stack}_layers": depth for stack, depth in base.depths.items()},
     )
 
 
 def _bounds(
-    kind: str, name: str, axis: Axis, config: ParametrizationConfig, base: DecoderConfig
+    kind: str, name: str, axis: Axis, config: ParametrizationConfig, base: ModelConfig
 ) -> tuple[float, float] | None:
     if kind == "updates":
         return UPDATE_BOUNDS
     if kind == "epsilons":
-        return EPSILON_BOUNDS if _gradients_follow(config, axis) else None
+        # biases of keys and values have gradients that no size of their own tells
+        follow = _gradients_follow(config, axis) and not name.endswith("bias")
+        return EPSILON_BOUNDS if follow else None
     if kind == "decays":
         return DECAY_BOUNDS if config.decay_width_exponent == 0 else None
     if axis == "depth":
-        return DEPTH_TAPS.get(name)
-    slow = name == "attention_logits" or (name == "output" and base.tie_embeddings)
+        return DEPTH_TAPS.get(name.removeprefix("encoder_"))
+    slow = name.endswith("attention_logits") or (name == "output" and base.tie_embeddings)
     return SLOW_TAP_BOUNDS if slow else TAP_BOUNDS
 
 

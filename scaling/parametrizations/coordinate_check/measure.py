@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.models import DecoderConfig, ForwardMultipliers, build_model
+from scaling.models import ForwardMultipliers, ModelConfig, build_model
 from scaling.objectives import cross_entropy
 from scaling.optim import Hyperparameters, Optimizer, OptimizerConfig, ScheduleConfig
 from scaling.parametrizations.config import ParametrizationConfig
@@ -35,7 +35,8 @@ class Measurement(NamedTuple):
 
     taps: root mean square of what updates 4 and 5 changed in an activation (of the residual stream,
         after its last block).
-    updates: effective size of a leaf's change: what it can do to the leaf's output, see `measure`.
+    updates: effective size of a leaf's updates (root mean square over all but the first): what one
+        can do to the leaf's output, see `measure`.
     epsilons: root mean square of a leaf's gradient over its factor on Adam's epsilon.
     decays: share of a leaf that an update's decay takes away.
     """
@@ -52,7 +53,7 @@ def resolve(config: ParametrizationConfig, specs: Any) -> tuple[Any, ForwardMult
 
 
 def measure(
-    model: DecoderConfig,
+    model: ModelConfig,
     config: ParametrizationConfig,
     optimizer: OptimizerConfig,
     tokens: np.ndarray,
@@ -100,8 +101,8 @@ def _start(seed: int, path: tuple, spec: Any, rule: Rule) -> np.ndarray:
     From NumPy, because compiling `Model.init` would take longer than all the updates.
     """
     if spec.role == "vector":
-        return np.ones(spec.shape, np.float32)
-    if spec.role == "unembed" or path[-1].key == "query":
+        return np.full(spec.shape, spec.start, np.float32)
+    if spec.role == "unembed" or (path[-1].key == "query" and spec.role == "hidden"):
         return np.zeros(spec.shape, np.float32)
     name = "/".join(entry.key for entry in path)
     draws = np.random.default_rng([seed, zlib.crc32(name.encode())])
@@ -118,7 +119,7 @@ def _pooled(tree: Any) -> dict[str, float]:
 
 
 @functools.lru_cache(maxsize=64)
-def _program(model_config: DecoderConfig, optimizer_config: OptimizerConfig) -> Callable:
+def _program(model_config: ModelConfig, optimizer_config: OptimizerConfig) -> Callable:
     """The compiled run of one shape; everything that a parametrization says is its argument."""
     model = build_model(model_config)
     optimizer = Optimizer(optimizer_config, CONSTANT.shape, model.specs)
@@ -128,10 +129,8 @@ def _program(model_config: DecoderConfig, optimizer_config: OptimizerConfig) -> 
         logits = model.apply(
             params, batch, forward, tap=lambda name, x: taps.setdefault(name, []).append(x)
         )
-        sums = cross_entropy(
-            logits, batch["decoder_target_tokens"], jnp.ones(logits.shape[:2], jnp.float32)
-        )
-        taps["residual"] = taps["residual"][-1:]
+        sums = cross_entropy(logits, batch["targets"], jnp.ones(logits.shape[:2], jnp.float32))
+        taps = {name: xs[-1:] if name.endswith("residual") else xs for name, xs in taps.items()}
         return sums.loss.sum() / sums.weight.sum(), taps
 
     @functools.partial(jax.jit, compiler_options=COMPILER_OPTIONS)
@@ -142,19 +141,21 @@ def _program(model_config: DecoderConfig, optimizer_config: OptimizerConfig) -> 
             params, state = carry
             gradient = jax.value_and_grad(loss_and_taps, has_aux=True)
             (_, taps), gradients = gradient(params, forward, batch)
-            params, state, _ = optimizer.update(hp, params, state, gradients, step)
-            return (params, state), (taps, jax.tree.map(_rms, gradients))
+            moved, state, _ = optimizer.update(hp, params, state, gradients, step)
+            changes = jax.tree.map(lambda a, b: _rms(a - b), moved, params)
+            return (moved, state), (taps, jax.tree.map(_rms, gradients), changes)
 
         # One update more than is measured: its gradients and activations are those after the last.
         steps = jnp.arange(N_UPDATES + 1)
-        (params, _), (taps, gradients) = jax.lax.scan(update, (start, optimizer.init(start)), steps)
+        begin = (start, optimizer.init(start))
+        _, (taps, gradients, changes) = jax.lax.scan(update, begin, steps)
         changed = {
             name: _rms(jnp.stack([x[FIRST_MEASURED:] - x[0] for x in layers]))
             for name, layers in taps.items()
         }
         return (
             changed,
-            jax.tree.map(lambda a, b: _rms(a - b), params, start),
+            jax.tree.map(lambda by_step: _rms(by_step[1:]), changes),  # only the readout moves at first
             jax.tree.map(lambda g: g[-1], gradients),
         )
 
@@ -166,10 +167,12 @@ def _rms(x: jax.Array) -> jax.Array:
 
 
 def _batch(tokens: jax.Array) -> dict[str, jax.Array]:
+    """What any family reads: a decoder's rows, and for an encoder the same rows the other way round."""
     inputs = tokens[:, :-1]
-    return {
-        "decoder_input_tokens": inputs,
-        "decoder_target_tokens": tokens[:, 1:],
-        "decoder_positions": jnp.broadcast_to(jnp.arange(inputs.shape[1]), inputs.shape),
-        "decoder_segment_ids": jnp.zeros_like(inputs),
-    }
+    positions = jnp.broadcast_to(jnp.arange(inputs.shape[1]), inputs.shape)
+    batch = {"targets": tokens[:, 1:]}
+    for side, read in (("decoder", inputs), ("encoder", inputs[:, ::-1])):
+        batch[f"{side}_input_tokens"] = read
+        batch[f"{side}_positions"] = positions
+        batch[f"{side}_segment_ids"] = jnp.zeros_like(inputs)
+    return batch
