@@ -28,7 +28,9 @@ def experiment(batch_size: int = 8, evaluation_batch_size: int = 8, **model) -> 
     return Experiment(
         model=DecoderConfig(**MODEL | model),
         data=DataConfig(tokenizer=TokenizerConfig(vocab_size=256), sequence_length=12),
-        parametrization=ParametrizationConfig(),
+        parametrization=ParametrizationConfig(
+            name="completep", base_d_model=8, base_d_ff=8, base_d_head=4, base_decoder_layers=1
+        ),
         optimizer=AdamWConfig(learning_rate=0.01, epsilon=1e-4, weight_decay=0.01, clip_norm=0.5),
         schedule=ScheduleConfig(),
         batch_size=batch_size,
