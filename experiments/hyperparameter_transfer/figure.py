@@ -2,6 +2,7 @@
 
     python experiments/hyperparameter_transfer/figure.py                        # from results.csv
     python experiments/hyperparameter_transfer/figure.py --runs DIR [DIR ...]   # folders of proxies
+    python experiments/hyperparameter_transfer/figure.py --in encoder_decoder   # the other family
 
 Prints the tables of the README and writes optima.csv and transfer.png; with --runs results.csv too.
 """
@@ -25,21 +26,23 @@ SETTING = ["parametrization", "d_model", "n_layers", "batch_size", "n_tokens"]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", nargs="+", default=[], metavar="DIR")
+    parser.add_argument("--in", dest="home", type=pathlib.Path, default=HERE, metavar="DIR",
+                        help="where results.csv is and the others go (default: beside this file)")
     args = parser.parse_args()
     if args.runs:
         table = pd.DataFrame([row for folder in args.runs for row in rows(folder)])
         table = table.sort_values([*SETTING, "learning_rate", "seed"])
-        table.to_csv(HERE / "results.csv", index=False)
-    table = pd.read_csv(HERE / "results.csv")
+        table.to_csv(args.home / "results.csv", index=False)
+    table = pd.read_csv(args.home / "results.csv")
     optima = read_optima(table)
-    optima.drop(columns="scan").to_csv(HERE / "optima.csv", index=False, float_format="%.6g")
+    optima.drop(columns="scan").to_csv(args.home / "optima.csv", index=False, float_format="%.6g")
     print(optima.drop(columns="scan").round(4).to_string(index=False))
     for name, along in (("width", "d_model"), ("depth", "n_layers")):
         for parametrization, (line, at) in slopes(optima, along).items():
             low, high = line.interval(np.array([0.0, 1.0]), 0.9)
             print(f"{parametrization}, {name}: slope {line.coefficients[1]:+.2f}"
                   f" ({low:+.2f} .. {high:+.2f}), range {np.ptp(at):.2f} octaves")
-    draw(optima).savefig(HERE / "transfer.png", dpi=140)
+    draw(optima).savefig(args.home / "transfer.png", dpi=140)
 
 
 def rows(folder: str):
@@ -49,7 +52,8 @@ def rows(folder: str):
         yield {
             "parametrization": e["parametrization"]["name"],
             "d_model": e["model"]["d_model"],
-            "n_layers": e["model"]["n_layers"],
+            "n_layers": sum(size for name, size in e["model"].items() if name.endswith("_layers")
+                            and name.startswith("n_")),
             "batch_size": e["batch_size"],
             "n_tokens": e["n_steps"] * e["batch_size"] * e["data"]["sequence_length"],
             "learning_rate": e["optimizer"]["learning_rate"],
