@@ -112,13 +112,10 @@ def _compare(args) -> int:
 
 
 def _list(args) -> int:
-    from scaling.laws import FORMS
+    from scaling.laws.forms import FORMS, describe
 
     if args.json:
-        print(json.dumps([
-            {"law": form.name, "formula": form.formula, "target": form.target,
-             "columns": list(form.columns), "params": list(form.names), "source": form.source}
-            for form in FORMS.values()]))
+        print(json.dumps([describe(form) for form in FORMS.values()]))
     else:
         show_forms(FORMS.values(), [name for name in LAWS if name not in FORMS], console())
     return 0

@@ -74,9 +74,8 @@ def test_bfloat16_stays_near_float32(make_tiny, packed_batch):
 def test_initial_standard_deviations_follow_the_rules(make_tiny):
     """Each leaf, against its rule: within 5 standard errors, mean 0; gains are 1."""
     tiny = make_tiny(vocab_size=300, d_model=64, d_ff=192, activation="swiglu", qk_norm=True)
-    for leaf, rule, spec in zip(
-        jax.tree.leaves(tiny.draw(0)), jax.tree.leaves(tiny.rules), jax.tree.leaves(tiny.model.specs), strict=True
-    ):
+    trees = tiny.draw(0), tiny.rules, tiny.model.specs
+    for leaf, rule, spec in zip(*map(jax.tree.leaves, trees), strict=True):
         if spec.role == "vector":
             assert (leaf == 1).all()
             continue

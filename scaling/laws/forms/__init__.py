@@ -1,7 +1,5 @@
 """The library of laws: `FORMS`, by name. To add one: a `Form` in a file here, and its line below."""
 
-from scaling.config import did_you_mean
-from scaling.errors import UserError
 from scaling.laws.forms.broken import BROKEN
 from scaling.laws.forms.chinchilla import CHINCHILLA, CHINCHILLA_GAMMA, CHINCHILLA_SHARED
 from scaling.laws.forms.data_constrained import DATA_CONSTRAINED
@@ -56,13 +54,6 @@ _ALL: tuple[Form, ...] = (
 FORMS: dict[str, Form] = {form.name: form for form in _ALL}
 
 
-def form_named(name: str) -> Form:
-    """A law of the library; raises `UserError` with the nearest name for one that it does not have."""
-    if name not in FORMS:
-        raise UserError(f"no law {name!r}{did_you_mean(name, FORMS)}")
-    return FORMS[name]
-
-
 def describe(form: Form) -> dict:
     """What a list of laws shows: name, formula, target, columns, parameters, source, as plain data."""
     return {
@@ -70,6 +61,6 @@ def describe(form: Form) -> dict:
         "target": form.target,
         "formula": form.formula,
         "columns": list(form.columns),
-        "parameters": list(form.names),
+        "params": list(form.names),
         "source": form.source,
     }

@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from scaling.errors import UserError
 from scaling.laws.fitting.point_fit import fit_form
-from scaling.laws.forms import FORMS, describe, form_named
+from scaling.laws.forms import FORMS, describe
 from scaling.laws.forms.grammar import SumOfPowers
 
 _STARTS = {"farseer": 32, "broken2_d": 32, "moe_sparsity": 16}  # laws with many valleys; else 8
@@ -80,10 +79,3 @@ def test_the_two_ways_to_a_sum_of_powers_agree(examples):
             logs = {name: np.log(values) for name, values in columns.items()}
             np.testing.assert_allclose(np.exp(form.log_loss(theta, logs)[0]), form.predict(theta, columns),
                                        rtol=1e-11)
-
-
-def test_an_unknown_law_is_refused_with_the_nearest():
-    with pytest.raises(UserError, match="no law 'chinchila'; did you mean 'chinchilla'"):
-        form_named("chinchila")
-    assert form_named("routed") is FORMS["routed"]
-
