@@ -9,15 +9,15 @@ import pytest
 from scaling.transfer.exponents import fit_line
 from scaling.transfer.optimum import Scan, optimum, pooled_noise, standard_error
 
-RESULTS = Path(__file__).parents[2] / "experiments" / "hyperparameter_transfer" / "results.csv"
+HOME = Path(__file__).parents[2] / "experiments" / "hyperparameter_transfer"
 
 
-@pytest.fixture(scope="module")
-def over_width() -> dict[str, tuple[float, float, int]]:
+@pytest.fixture(scope="module", params=[".", "encoder_decoder"], ids=["decoder", "encoder_decoder"])
+def over_width(request) -> dict[str, tuple[float, float, int]]:
     """By parametrization: slope of log2 lr* on log2 width, range of lr*, range of the best grid point."""
-    table = pd.read_csv(RESULTS)
+    table = pd.read_csv(HOME / request.param / "results.csv")
     assert (table.status == "ok").all()
-    plain = table[(table.n_layers == 2) & (table.batch_size == 8) & (table.n_tokens == 102_400)]
+    plain = table[(table.n_layers == table.n_layers.min()) & (table.batch_size == 8) & (table.n_tokens == 102_400)]
     shown = {}
     for name, runs in plain.groupby("parametrization"):
         scans = []
