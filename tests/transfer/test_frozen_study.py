@@ -17,7 +17,8 @@ def over_width(request) -> dict[str, tuple[float, float, int]]:
     """By parametrization: slope of log2 lr* on log2 width, range of lr*, range of the best grid point."""
     table = pd.read_csv(HOME / request.param / "results.csv")
     assert (table.status == "ok").all()
-    plain = table[(table.n_layers == table.n_layers.min()) & (table.batch_size == 8) & (table.n_tokens == 102_400)]
+    plain = table[(table.n_layers == table.n_layers.min()) & (table.batch_size == 8)
+                  & (table.n_tokens == 102_400)]
     shown = {}
     for name, runs in plain.groupby("parametrization"):
         scans = []
