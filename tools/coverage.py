@@ -30,8 +30,8 @@ from scaling.laws.uncertainty.rolling_coverage import rolling_coverage  # noqa: 
 
 HOME = pathlib.Path(__file__).parent.parent / "experiments" / "calibration"
 sys.path.insert(0, str(HOME))
-from published import SETS, published_runs  # noqa: E402
-from tables import by_setting, rolling, write_page  # noqa: E402
+from coverage_tables import by_setting, rolling, write_page  # noqa: E402
+from published_sets import SETS, published_runs  # noqa: E402
 
 DELTAS = (1e-3, 1e-2)
 _BLOCK = 10  # sweeps a task
