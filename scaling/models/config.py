@@ -116,10 +116,10 @@ class TransformerConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DecoderConfig(TransformerConfig):
-    """A decoder-only transformer (GPT, Llama): causal self-attention."""
+class _OneStackConfig(TransformerConfig):
+    """What a family of one stack adds: its depth. The stack has the family's name."""
 
-    family: ClassVar[str] = "decoder"
+    family: ClassVar[str]
     n_layers: int = 2
 
     def validate(self) -> None:
@@ -128,23 +128,21 @@ class DecoderConfig(TransformerConfig):
 
     @property
     def depths(self) -> dict[str, int]:
-        return {"decoder": self.n_layers}
+        return {self.family: self.n_layers}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EncoderConfig(TransformerConfig):
+class DecoderConfig(_OneStackConfig):
+    """A decoder-only transformer (GPT, Llama): causal self-attention."""
+
+    family: ClassVar[str] = "decoder"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderConfig(_OneStackConfig):
     """An encoder-only transformer (BERT): self-attention in both directions."""
 
     family: ClassVar[str] = "encoder"
-    n_layers: int = 2
-
-    def validate(self) -> None:
-        super().validate()
-        self.require(self.n_layers >= 1, "n_layers", "an integer of at least 1")
-
-    @property
-    def depths(self) -> dict[str, int]:
-        return {"encoder": self.n_layers}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
