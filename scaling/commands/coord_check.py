@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from scaling.commands.arguments import add_binding
 from scaling.commands.experiments import read_experiment
 from scaling.commands.tables import console, table
 from scaling.errors import UserError
@@ -16,7 +17,7 @@ from scaling.parametrizations.coordinate_check import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", help="an experiment's .gin (or .json) file; its model is the base")
-    parser.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
+    add_binding(parser)
     parser.add_argument(
         "--axes", default="width,depth", metavar="AXIS,...",
         help="; ".join(f"{name}: grow {what}" for name, what in AXES.items()),

@@ -18,6 +18,7 @@ from scaling.accounting import (
     traced_matmul_flops,
     train_flops,
 )
+from scaling.commands.arguments import add_binding
 from scaling.commands.tables import console, table
 from scaling.config import Config
 from scaling.errors import UserError
@@ -30,7 +31,7 @@ from scaling.results.record import PARAMETER_CONVENTIONS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", help="an experiment's .gin file")
-    parser.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
+    add_binding(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from scaling.commands.arguments import add_binding
 from scaling.commands.tables import console as results_console
 from scaling.commands.tables import table
 from scaling.data import PreparedData, prepare
@@ -26,7 +27,7 @@ from scaling.transfer.file import check_fresh, find_transfer, read_transfer
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", help="a study's .gin file")
-    parser.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
+    add_binding(parser)
     parser.add_argument("--out", required=True, help="folder of the sweep")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1,
                         help="for the expected wall time (default: cores)")

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from scaling.commands.arguments import add_binding
 from scaling.commands.plan import check_workers, make_plan
 from scaling.commands.sources import add_source_arguments, entries_of, source_options
 from scaling.data import prepare
@@ -19,7 +20,7 @@ from scaling.sweeps.launchers import local
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", help="a planned folder, or a study's .gin file with --out")
-    parser.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
+    add_binding(parser)
     parser.add_argument("--out", help="folder to plan a .gin file into")
     parser.add_argument("--launcher", choices=["local"], default="local", help="where workers run")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1,

@@ -7,6 +7,7 @@ import sys
 from etils import epath
 from rich.console import Console
 
+from scaling.commands.arguments import add_binding
 from scaling.commands.experiments import read_experiment
 from scaling.config import did_you_mean
 from scaling.errors import UserError
@@ -16,7 +17,7 @@ from scaling.partitioning import MeshConfig
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", help="an experiment's .gin (or .json) file")
-    parser.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
+    add_binding(parser)
     parser.add_argument("--run-dir", help="folder of the run (default: runs/<run id>)")
     parser.add_argument("--mesh", default="", metavar="data=2,fsdp=4", help="devices by mesh axis")
     parser.add_argument("--keep-steps", default="", metavar="N,...", help="keep these checkpoints")

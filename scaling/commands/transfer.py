@@ -8,6 +8,7 @@ import pathlib
 from rich.console import Console
 
 from scaling.commands import transfer_tables
+from scaling.commands.arguments import add_binding
 from scaling.commands.plan import check_workers
 from scaling.commands.sources import entries_of
 from scaling.commands.sweep import run_entries
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(dest="step", required=True, metavar="tune|apply|verify")
     tune = steps.add_parser("tune", help="run a study's proxies and fit the rules")
     tune.add_argument("study", help="a transfer study's .gin file")
-    tune.add_argument("-b", "--binding", action="append", default=[], metavar="CLASS.FIELD=VALUE")
+    add_binding(tune)
     tune.add_argument("--out", required=True, help="folder of the proxies and of the transfer file")
     tune.add_argument("--plan-only", action="store_true", help="price the proxies; train nothing")
     apply = steps.add_parser("apply", help="hyperparameters of a big run, with intervals")
