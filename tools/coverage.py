@@ -64,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--methods", default=",".join([*METHODS, "profile"]), metavar="A,B")
     parser.add_argument("--quick", action="store_true", help="two rows of 50 sweeps")
     parser.add_argument("--only", metavar="TEXT", help="rows whose name holds the text")
+    parser.add_argument("--delta", type=float, metavar="D", help="rows fitted with it")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="K")
     parser.add_argument("--write", action="store_true", help="freeze the CSV in experiments/calibration")
     parser.add_argument("--no-holdout", action="store_true", help="without the forecasts' model error")
@@ -72,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     scenarios = QUICK if options.quick else SCENARIOS
     if options.only:
         scenarios = tuple(s for s in scenarios if options.only in s.name)
+    if options.delta:
+        scenarios = tuple(s for s in scenarios if s.delta == options.delta)
     methods = tuple(options.methods.split(","))
     try:
         for method in methods:

@@ -26,7 +26,8 @@ from scaling.laws.forecasting import ApproachForecast, Forecast, forecast, seal_
 from scaling.laws.forms import FORMS
 from scaling.laws.holdout import Holdout
 from scaling.laws.law_file import read_law, write_law
-from scaling.laws.law_fit import LawFit, fit_law
+from scaling.laws.law_fit import LawFit
+from scaling.laws.law_fitting import fit_law
 from scaling.laws.multiverse import multiverse
 from scaling.laws.plotting import plot
 from scaling.laws.prediction import Prediction

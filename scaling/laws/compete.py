@@ -9,7 +9,8 @@ from rich.table import Table
 
 from scaling.errors import UserError
 from scaling.laws.forms import FORMS
-from scaling.laws.law_fit import LawFit, columns_of, fit_law
+from scaling.laws.law_fit import LawFit, columns_of
+from scaling.laws.law_fitting import fit_law
 from scaling.laws.table.runs import RunSet
 
 _REPLICATES = 20  # no interval is shown; they only tell which laws a resample can determine

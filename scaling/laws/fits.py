@@ -17,7 +17,8 @@ from scaling.laws.fitting.point_fit import FitError
 from scaling.laws.forms import FORMS
 from scaling.laws.forms.chinchilla import CHINCHILLA
 from scaling.laws.holdout import Holdout, Prediction, rolling
-from scaling.laws.law_fit import LawFit, fit_law
+from scaling.laws.law_fit import LawFit
+from scaling.laws.law_fitting import fit_law
 from scaling.laws.table.runs import RunSet, usable_runs
 
 APPROACHES: dict[str, Callable] = {"envelope": fit_envelope, "isoflop": fit_isoflop}
@@ -94,7 +95,7 @@ def of_one(law: LawFit) -> LawFits:
 def fit(law: str, runs: pd.DataFrame | RunSet, **options) -> LawFit | IsoflopFit | EnvelopeFit:
     """Fits one law by name (see `LAWS`) to a table of runs.
 
-    options: of `law_fit.fit_law` for a law of the library, of `fit_envelope` and `fit_isoflop` for
+    options: of `law_fitting.fit_law` for a law of the library, of `fit_envelope` and `fit_isoflop` for
     approaches 1 and 2.
     """
     _check_options(**options)

@@ -154,7 +154,7 @@ def _by_chinchilla(fits: LawFits, flops: float, at) -> ApproachForecast:
     best = law.optimal(flops)
     n, d = at or (best["n_opt"], best["d_opt"])
     value, draws = law.log_loss(n, d)
-    return _forecast(fits, law.law, law, flops, best, value, draws)
+    return _forecast(fits, law.law, law, law.noise_at(flops), flops, best, value, draws)
 
 
 def _by_isoflop(fits: LawFits, flops: float, at) -> ApproachForecast:
@@ -163,20 +163,20 @@ def _by_isoflop(fits: LawFits, flops: float, at) -> ApproachForecast:
     if at is not None:
         extra = np.log1p(law.off_optimum(at[0], flops) / np.exp(value))
         value, draws = value + extra, draws + extra
-    return _forecast(fits, "isoflop", law, flops, law.optimal(flops), value, draws)
+    return _forecast(fits, "isoflop", law, law.noise, flops, law.optimal(flops), value, draws)
 
 
-def _forecast(fits, approach, law, flops, best, value, draws) -> ApproachForecast:
+def _forecast(fits, approach, law, noise, flops, best, value, draws) -> ApproachForecast:
     holdout = fits.holdouts[approach]
     e_folds = float(np.log(flops / fits.largest_flops))
-    new = new_run(draws, law.noise, law.degrees_of_freedom, holdout.model_error, e_folds, fits.seed)
+    new = new_run(draws, noise, law.degrees_of_freedom, holdout.model_error, e_folds, fits.seed)
     holdout_rms = holdout.to_json()["rms_error_percent"]
     return ApproachForecast(
         approach=approach,
         loss=float(np.exp(value)),
         interval=tuple(interval(np.exp(draws), fits.level)),
         predictive_interval=new_run_interval(new, len(draws), fits.level),
-        noise=law.noise,
+        noise=noise,
         model_error=holdout.model_error.at(e_folds),
         n_opt=best["n_opt"],
         n_opt_interval=tuple(best["n_opt_interval"]),

@@ -7,11 +7,9 @@ import numpy as np
 
 from scaling.errors import UserError
 from scaling.laws.allocation import FlopsRelation
-from scaling.laws.approaches.parabola import fit_parabola
-from scaling.laws.fitting.point_fit import STARTS, FitError, PointFit, fit_form
-from scaling.laws.forms.grammar import Form, SumOfPowers
-from scaling.laws.holdout import Holdout, rolling
-from scaling.laws.holdout import Prediction as HeldOut
+from scaling.laws.fitting.point_fit import PointFit
+from scaling.laws.forms.grammar import Form
+from scaling.laws.holdout import Holdout
 from scaling.laws.prediction import Prediction, new_run, predicted
 from scaling.laws.table.checks import in_range
 from scaling.laws.table.runs import RunSet
@@ -19,11 +17,8 @@ from scaling.laws.uncertainty.bootstrap import Bootstrap, clusters, interval
 from scaling.laws.uncertainty.identifiability import Identifiability, identifiability
 from scaling.laws.uncertainty.influence import RunInfluence, influence
 from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, ModelError
-from scaling.laws.uncertainty.resampling import DEFAULT, resample
+from scaling.laws.uncertainty.noise_trend import NoiseTrend
 
-# Starts and replicates of a fold's fit; those of a law that is no sum of powers cost a hundred times more.
-_FOLD_OF_SUM = (32, 100)
-_FOLD_OF_SMOOTH = (8, 40)
 _MOST_LEFT_OUT = 2000
 
 
@@ -32,8 +27,9 @@ class LawFit:
     """A law, and what the bootstrap over runs says of it.
 
     draws: (replicates, p) natural coordinates. relation: C = k N^p D of the runs, None where they have
-    no N, D or C. noise: standard deviation of one run's log about the law. holdout: rolling over
-    compute, None where it was not asked for or there is no compute to roll over.
+    no N, D or C. noise: standard deviation of one run's log about the law, over all runs; trend: of it
+    along compute. seed_noise: what was given as its floor. holdout: rolling over compute, None where it
+    was not asked for or there is no compute to roll over.
     """
 
     point: PointFit
@@ -44,6 +40,8 @@ class LawFit:
     runs: RunSet
     relation: FlopsRelation | None
     noise: float
+    trend: NoiseTrend
+    seed_noise: float
     holdout: Holdout | None
     notes: tuple[str, ...]
 
@@ -117,17 +115,27 @@ class LawFit:
             if not in_range(name, value):
                 raise UserError(f"{name} = {value:g}: expected a positive number")
         value, draws = self.log_value(at)
-        new = new_run(draws, self.noise, self.degrees_of_freedom, *self.model_error(at), self.seed)
+        flops = self._flops(at)
+        noise = self.noise if flops is None else self.noise_at(flops)
+        new = new_run(draws, noise, self.degrees_of_freedom, *self.model_error(at), self.seed)
         return predicted(at, self.form.target, value, draws, new, self.level)
+
+    def noise_at(self, flops: float) -> float:
+        """Standard deviation of a run's log at some compute; beyond the runs as at the last of them."""
+        return max(self.noise * float(self.trend.at(np.log(flops))), self.seed_noise)
+
+    def _flops(self, at: dict[str, float]) -> float | None:
+        """Compute of a run with given columns, None where they do not tell it."""
+        if self.relation is None:
+            return None
+        if at.get("flops") is None and {"n_params", "n_tokens"} <= at.keys():
+            return self.relation.flops(at["n_params"], at["n_tokens"])
+        return at.get("flops")
 
     def model_error(self, at: dict[str, float]) -> tuple[ModelError, float]:
         """How far the law's form may be off, and e-folds of compute beyond the runs at given columns."""
-        if self.holdout is None or self.relation is None:
-            return NO_MODEL_ERROR, 0.0
-        flops = at.get("flops")
-        if flops is None and {"n_params", "n_tokens"} <= at.keys():
-            flops = self.relation.flops(at["n_params"], at["n_tokens"])
-        if flops is None:
+        flops = self._flops(at)
+        if self.holdout is None or flops is None:
             return NO_MODEL_ERROR, 0.0
         return self.holdout.model_error, float(np.log(flops / self.runs.flops.max()))
 
@@ -186,7 +194,8 @@ class LawFit:
             "notes": [*self.runs.notes, *self.notes],
             "receipt": self.point.receipt.to_json(),
             "holdout": None if self.holdout is None else self.holdout.to_json(),
-            "noise": {"log_loss": self.noise, "degrees_of_freedom": self.degrees_of_freedom},
+            "noise": {"log_loss": self.noise, "degrees_of_freedom": self.degrees_of_freedom,
+                      "per_efold": self.trend.per_efold},
             "bootstrap": self.bootstrap.to_json(),
             "exponents": self.exponents if self.allocates else None,
             "flops_relation": self.relation.to_json() if self.relation else None,
@@ -197,103 +206,3 @@ class LawFit:
 def columns_of(form: Form, runs: RunSet) -> dict[str, np.ndarray]:
     """The form's columns from the runs, each (points,). Raises `UserError` if one is missing."""
     return {name: runs.column(name) for name in form.columns}
-
-
-def fit_law(
-    form: Form,
-    runs: RunSet,
-    level: float = 0.9,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    delta: float = 1e-3,
-    objective: str | None = None,
-    starts: int = STARTS,
-    seed_noise: float = 0.0,
-    holdout: bool = True,
-    method: str | None = None,
-) -> LawFit:
-    """Fits a form; intervals by a bootstrap over runs (rows of one run stay together).
-
-    objective: see `fitting.objectives`; the form's own by default. delta: of the Huber objectives.
-    seed_noise: a floor for run-to-run noise, as standard deviation of the log. method: of the
-    bootstrap, see `uncertainty.resampling`; by default the one whose coverage is closest to nominal.
-    Raises `FitError` if the runs do not determine the law, `UserError` if a column is missing.
-    """
-    point = fit_form(
-        form, columns_of(form, runs), runs.loss, delta, starts, seed,
-        objective=objective or form.objective, weights=runs.weight,
-        standard_error=runs.standard_error,
-    )
-    if point.degrees_of_freedom < 1:
-        raise FitError(f"{form.name}: {len(runs)} points for {len(form.names)} parameters leave no"
-                       " noise to see")
-    if method is None:
-        method = DEFAULT if point.loss.over == 1.0 else "cases"
-    resamples = resample(point, clusters(runs.run_ids), method, bootstrap, seed, seed_noise)
-    record = resamples.record(form.name)
-    has_flops = runs.flops is not None and runs.n_params is not None and runs.n_tokens is not None
-    folds = None
-    if holdout and runs.flops is not None:
-        folds = law_holdout(form, runs, level, seed, delta, objective, seed_noise)
-    return LawFit(
-        point=point,
-        draws=resamples.draws,
-        bootstrap=record,
-        level=level,
-        seed=seed,
-        runs=runs,
-        relation=FlopsRelation.of(runs.n_params, runs.n_tokens, runs.flops) if has_flops else None,
-        noise=max(point.residual_deviation or 0.0, seed_noise),
-        holdout=folds,
-        notes=(*_notes(point, runs), *([folds.caution] if folds and folds.caution else [])),
-    )
-
-
-def _notes(point: PointFit, runs: RunSet):
-    for name in point.receipt.at_bound:
-        parameter = point.form.parameters[point.form.names.index(name)]
-        gone = "is zero" if parameter.kind == "constant" else "has no effect" if (
-            parameter.kind == "coefficient") else "is at its bound"
-        yield f"{name} {gone} at the optimum ({point.params[name]:.4g})"
-    if len(point.receipt.minima) > 1:
-        second = point.receipt.minima[1]
-        excess = 100 * (second["objective"] / point.objective - 1)
-        yield (f"{len(point.receipt.minima)} distinct minima; the second is {excess:.2g}% above: "
-               + ", ".join(f"{k} {v:.4g}" for k, v in second["params"].items()))
-    if (point.receipt.conditioning or np.inf) > 1e8:
-        yield "ill-conditioned: some parameters trade against each other on these runs"
-    if runs.n_budgets == 1 and {"n_params", "n_tokens"} <= set(point.form.columns):
-        yield ("one budget only: N and D move together in these runs, so that only the form of the law"
-               " tells their parts apart")
-
-
-def law_holdout(
-    form: Form, runs: RunSet, level: float, seed: int, delta: float, objective: str | None,
-    seed_noise: float,
-) -> Holdout:
-    """The law on the smaller budgets against every run of the next."""
-    starts, replicates = _FOLD_OF_SUM if isinstance(form, SumOfPowers) else _FOLD_OF_SMOOTH
-
-    def forecast(train: RunSet, held_out: RunSet) -> HeldOut:
-        law = fit_law(form, train, level, replicates, seed, delta, objective, starts, seed_noise,
-                      holdout=False)
-        columns = columns_of(form, held_out)
-        both = form.log_value(np.concatenate([law.point.theta[None], law.draws]), columns)
-        errors = both[0] - np.log(held_out.loss)
-        if not np.isfinite(errors).all():
-            raise FitError(f"{form.name}: no value at the held-out runs")
-        draws = both[1:][np.isfinite(both[1:]).all(axis=1)]
-        return HeldOut(errors, draws, law.noise, _error_at_minimum(law, held_out))
-
-    return rolling(runs, forecast, least_groups=2)
-
-
-def _error_at_minimum(law: LawFit, held_out: RunSet) -> float | None:
-    """The law's log loss at the minimum of the held-out budget's parabola, minus the parabola's."""
-    if set(law.form.columns) != {"n_params", "n_tokens"}:
-        return None
-    try:
-        curve = fit_parabola(held_out, np.arange(len(held_out)))
-    except FitError:
-        return None
-    return law.log_loss(curve.n_opt, curve.d_opt)[0] - float(np.log(curve.loss_opt))

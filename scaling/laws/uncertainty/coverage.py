@@ -17,6 +17,8 @@ from scaling.laws.forms.chinchilla import CHINCHILLA
 from scaling.laws.prediction import new_run
 from scaling.laws.uncertainty.bootstrap import interval
 from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, ModelError, model_error
+from scaling.laws.uncertainty.noise import measured_noise
+from scaling.laws.uncertainty.noise_trend import noise_trend
 from scaling.laws.uncertainty.profile import profile
 from scaling.laws.uncertainty.resampling import DEFAULT, resample
 from scaling.laws.uncertainty.rolling_coverage import Runs, fold_errors
@@ -153,7 +155,11 @@ def covered(
     runs = sweep(scenario, seed)
     columns = {"n_params": runs.n_params, "n_tokens": runs.n_tokens}
     point = fit_form(CHINCHILLA, columns, runs.loss, scenario.delta, _STARTS)
-    largest = float((6 * runs.n_params * runs.n_tokens).max())
+    flops = 6 * runs.n_params * runs.n_tokens
+    largest = float(flops.max())
+    noise = measured_noise(point)
+    trend = noise_trend(noise, runs.run_of_row, np.log(flops))
+    new_noise = point.residual_deviation * float(trend.at(np.log(largest)))
     at = {times: _optimum(point.theta, times * largest) for times in BEYOND}
     truth = _truth(scenario, largest, at, np.random.default_rng([seed, 1]))
     found = []
@@ -162,9 +168,10 @@ def covered(
             ends = {name: profile(point, name, runs.run_of_row, level).interval
                     for name in ("E", "alpha", "beta")}
         else:
-            draws = resample(point, runs.run_of_row, method, replicates, seed).draws
+            draws = resample(point, runs.run_of_row, method, replicates, seed, noise=noise,
+                             relative_noise=trend.of_rows(np.log(flops))).draws
             error = _model_error(runs, scenario.delta) if forecast and method == DEFAULT else None
-            ends = _intervals(point, runs, draws, largest, at, level, seed, error)
+            ends = _intervals(point, new_noise, draws, largest, at, level, seed, error)
         found += [Covered(method, name, bool(low <= truth[name] <= high), float(high - low))
                   for name, (low, high) in ends.items()]
     return found
@@ -194,7 +201,7 @@ def _model_error(runs: Sweep, delta: float) -> ModelError:
 
 
 def _intervals(
-    point: PointFit, runs: Sweep, draws, largest, at, level, seed, error: ModelError | None
+    point: PointFit, noise: float, draws, largest, at, level, seed, error: ModelError | None
 ) -> dict[str, list[float]]:
     alpha, beta = draws[:, 3], draws[:, 4]
     ends = {"E": np.exp(draws[:, 0]), "alpha": alpha, "beta": beta,
@@ -207,6 +214,6 @@ def _intervals(
         kinds = {"new run": NO_MODEL_ERROR} | ({} if error is None else {"forecast": error})
         for kind, off in kinds.items():
             ends[f"{kind} at {times}x"] = new_run(
-                law, point.residual_deviation, point.degrees_of_freedom, off, float(np.log(times)), seed
+                law, noise, point.degrees_of_freedom, off, float(np.log(times)), seed
             )
     return {name: interval(values[np.isfinite(values)], level) for name, values in ends.items()}

@@ -63,16 +63,22 @@ def resample(
     replicates: int = 1000,
     seed: int = 0,
     seed_noise: float = 0.0,
+    relative_noise: np.ndarray | None = None,
+    noise: Noise | None = None,
 ) -> Resamples | Posterior:
     """Draws of the parameters by one of `ALL_METHODS`, the same for the same seed. Rows of one run stay
     together.
 
     run_of_row: (points,) a number per run from 0, see `bootstrap.clusters`. seed_noise: a floor for
     run-to-run noise, standard deviation of the log, for `wild` and `residual` (`cases` cannot know it).
+    relative_noise: (points,) each row's noise over that of all together where that is known to change with
+    compute (`noise_trend`), for `wild`. noise: of the fit, if it is at hand.
 
     wild: the law's own values plus each run's residual with a random sign (Liu 1988; by cluster,
         Cameron, Gelbach and Miller 2008; that signs suit absolute values, Feng, He and Hu 2011). Noise may
         differ from run to run. Residuals are those of `noise.Noise`, inflated by the leverage of their run.
+        With `relative_noise` each run draws the residual of any run, at its own scale: where a parameter
+        hangs on a few noisy runs, their own residuals say too little of how noisy they are.
     cases: weights by how often each run is drawn (Efron 1979).
     residual: every run draws one of the residuals of all, so noise is taken to be the same everywhere.
     posterior: no refits but `replicates` samples of the posterior, which knows no floor of the noise.
@@ -92,9 +98,11 @@ def resample(
         if point.loss.over != 1.0:
             raise UserError(f"bootstrap {method!r}: the objective {point.loss.name} expects noise to one"
                             " side; use cases")
-        noise = measured_noise(point)
-        draw = _signed if method == "wild" else _pooled
-        added = draw(point, noise, run_of_row, replicates, seed, seed_noise)
+        noise = noise or measured_noise(point)
+        if method == "wild":
+            added = _signed(point, noise, run_of_row, replicates, seed, seed_noise, relative_noise)
+        else:
+            added = _pooled(point, noise, run_of_row, replicates, seed, seed_noise)
         data = ((_measured(point, part), np.ones((1, n))) for part in added)
     theta, good = zip(*(point.refit(*part) for part in data))
     return Resamples(np.concatenate(theta), np.concatenate(good), method, seed)
@@ -113,14 +121,21 @@ def _missing_noise(point: PointFit, seed_noise: float) -> np.ndarray:
     return lacking * (law if point.loss.raw else np.ones(len(law)))
 
 
-def _signed(point, noise: Noise, run_of_row, replicates, seed, seed_noise) -> Iterator[np.ndarray]:
-    own = noise.inflated(run_of_row)
-    size = np.copysign(np.hypot(own, _missing_noise(point, seed_noise)), own)
+def _signed(
+    point, noise: Noise, run_of_row, replicates, seed, seed_noise, relative: np.ndarray | None
+) -> Iterator[np.ndarray]:
+    own, missing = noise.inflated(run_of_row), _missing_noise(point, seed_noise)
+    pool = None if relative is None else np.abs(own * noise.unit) / relative
     rng = np.random.default_rng(seed)
     runs, step = int(run_of_row.max()) + 1, max(1, _NUMBERS // len(own))
     for begin in range(0, replicates, step):
-        signs = 1.0 - 2.0 * rng.integers(2, size=(min(step, replicates - begin), runs))
-        yield signs[:, run_of_row] * size
+        shape = (min(step, replicates - begin), runs)
+        signs = (1.0 - 2.0 * rng.integers(2, size=shape))[:, run_of_row]
+        size = own
+        if pool is not None:
+            drawn = pool[rng.integers(len(pool), size=shape)][:, run_of_row] * relative
+            size = np.divide(drawn, noise.unit, where=noise.unit > 0, out=np.zeros_like(drawn))
+        yield signs * np.copysign(np.hypot(size, missing), size)
 
 
 def _pooled(point, noise: Noise, run_of_row, replicates, seed, seed_noise) -> Iterator[np.ndarray]:

@@ -15,6 +15,8 @@ from scaling.laws.forms.chinchilla import CHINCHILLA
 from scaling.laws.prediction import new_run
 from scaling.laws.uncertainty.bootstrap import interval
 from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, FoldError, ModelError, model_error
+from scaling.laws.uncertainty.noise import measured_noise
+from scaling.laws.uncertainty.noise_trend import NoiseTrend, noise_trend
 from scaling.laws.uncertainty.resampling import DEFAULT, resample
 
 GROUPS = 8
@@ -68,7 +70,8 @@ def compute_groups(flops: np.ndarray, most: int = GROUPS) -> np.ndarray:
 @dataclasses.dataclass(frozen=True)
 class _Fold:
     """The law fitted to the groups below `begin`, asked for the rows of one group. law: (rows,) and
-    resampled: (replicates, rows), logs; e_folds: (rows,) of compute beyond the fit's rows."""
+    resampled: (replicates, rows), logs; e_folds: (rows,) of compute beyond the fit's rows. trend: of the
+    noise about the fit."""
 
     begin: int
     group: int
@@ -78,6 +81,12 @@ class _Fold:
     law: np.ndarray
     resampled: np.ndarray
     e_folds: np.ndarray
+    trend: NoiseTrend
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one held-out log loss: beyond the fit's runs, as at the largest of them."""
+        return self.point.residual_deviation * float(self.trend.at(np.log(self.train.flops).max()))
 
     @property
     def measured(self) -> np.ndarray:
@@ -89,8 +98,7 @@ class _Fold:
 
     @property
     def error(self) -> FoldError:
-        return FoldError(self.law - self.measured, self.resampled, self.point.residual_deviation,
-                         float(self.e_folds.mean()))
+        return FoldError(self.law - self.measured, self.resampled, self.noise, float(self.e_folds.mean()))
 
 
 def _folds(
@@ -100,7 +108,7 @@ def _folds(
     for begin in range(least_groups, int(groups.max()) + 1):
         train = runs.take(groups < begin)
         try:
-            point, draws = _fitted(train, delta, method, replicates, seed)
+            point, draws, trend = _fitted(train, delta, method, replicates, seed)
         except UserError:
             continue
         for group in range(begin, int(groups.max()) + 1):
@@ -109,7 +117,7 @@ def _folds(
             if e_folds.mean() > 0:
                 logs = {"n_params": np.log(held_out.n_params), "n_tokens": np.log(held_out.n_tokens)}
                 yield _Fold(begin, group, point, train, held_out, point.log_loss(logs),
-                            point.form.log_loss(draws, logs), e_folds)
+                            point.form.log_loss(draws, logs), e_folds, trend)
 
 
 def fold_errors(
@@ -139,14 +147,18 @@ def rolling_coverage(
 
 
 def _fitted(train: Runs, delta: float, method: str, replicates: int, seed: int):
-    """The point fit and its draws; raises `UserError` where the runs do not determine them."""
+    """The point fit, its draws, the trend of its noise; raises `UserError` where the runs do not determine
+    them."""
     columns = {"n_params": train.n_params, "n_tokens": train.n_tokens}
     point = fit_form(CHINCHILLA, columns, train.loss, delta, _STARTS, seed)
     if point.degrees_of_freedom < 1:
         raise UserError("too few runs")
-    resamples = resample(point, train.run_of_row, method, replicates, seed)
+    noise, log_flops = measured_noise(point), np.log(train.flops)
+    trend = noise_trend(noise, train.run_of_row, log_flops)
+    resamples = resample(point, train.run_of_row, method, replicates, seed, noise=noise,
+                         relative_noise=trend.of_rows(log_flops))
     resamples.record(CHINCHILLA.name)
-    return point, resamples.draws
+    return point, resamples.draws, trend
 
 
 def _asked(
@@ -155,8 +167,8 @@ def _asked(
     e_folds = float(fold.e_folds[row])
     ends = []
     for error in (NO_MODEL_ERROR, known):
-        new = new_run(fold.resampled[:, row], fold.point.residual_deviation, fold.point.degrees_of_freedom,
-                      error, e_folds, seed)
+        new = new_run(fold.resampled[:, row], fold.noise, fold.point.degrees_of_freedom, error, e_folds,
+                      seed)
         ends.append(interval(new, level))
     (low, high), (lower, higher) = ends
     return Asked(fold.adjacent, fold.begin, e_folds, bool(low <= measured <= high),
