@@ -25,7 +25,7 @@ from rich.progress import Progress  # noqa: E402
 
 from scaling.errors import UserError  # noqa: E402
 from scaling.laws.uncertainty.coverage import Scenario, covered  # noqa: E402
-from scaling.laws.uncertainty.resampling import METHODS  # noqa: E402
+from scaling.laws.uncertainty.resampling import METHODS, POSTERIOR  # noqa: E402
 from scaling.laws.uncertainty.rolling_coverage import rolling_coverage  # noqa: E402
 
 HOME = pathlib.Path(__file__).parent.parent / "experiments" / "calibration"
@@ -35,6 +35,8 @@ from published_sets import SETS, published_runs  # noqa: E402
 
 DELTAS = (1e-3, 1e-2)
 _BLOCK = 10  # sweeps a task
+COSTLY = ("profile", POSTERIOR)  # methods that take seconds a sweep
+ALL_METHODS = (*METHODS, *COSTLY)
 
 # surface, design, noise, size of the noise of the log loss
 SETTINGS = (
@@ -61,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--sweeps", type=int, default=500, metavar="K", help="a row")
     parser.add_argument("--replicates", type=int, default=99, metavar="K", help="a bootstrap")
-    parser.add_argument("--methods", default=",".join([*METHODS, "profile"]), metavar="A,B")
+    parser.add_argument("--methods", default=",".join(ALL_METHODS), metavar="A,B")
     parser.add_argument("--quick", action="store_true", help="two rows of 50 sweeps")
     parser.add_argument("--only", metavar="TEXT", help="rows whose name holds the text")
     parser.add_argument("--delta", type=float, metavar="D", help="rows fitted with it")
@@ -78,8 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     methods = tuple(options.methods.split(","))
     try:
         for method in methods:
-            if method not in (*METHODS, "profile"):
-                raise UserError(f"no method {method!r}; valid: {', '.join([*METHODS, 'profile'])}")
+            if method not in ALL_METHODS:
+                raise UserError(f"no method {method!r}; valid: {', '.join(ALL_METHODS)}")
         if not scenarios:
             raise UserError(f"no row's name holds {options.only!r}")
         sweeps = min(options.sweeps, 50) if options.quick else options.sweeps
@@ -106,12 +108,15 @@ def _block(
 ) -> list[dict]:
     """Sweeps of one scenario. A sweep that cannot be fitted counts as one whose intervals miss.
 
-    Profiles and the rolling hold-out, which cost most of the time, are made for the plainest noise alone.
+    Profiles, posteriors and the rolling hold-out, which cost most of the time, are made for the plainest
+    noise alone, and posteriors where no run has several rows.
     """
     rows = []
     plain = (scenario.surface, scenario.noise, scenario.size) == ("chinchilla", "normal", 0.005)
     if not plain:
-        methods = tuple(method for method in methods if method != "profile")
+        methods = tuple(method for method in methods if method not in COSTLY)
+    if scenario.design.endswith("checkpoints"):
+        methods = tuple(method for method in methods if method != POSTERIOR)
     for seed in seeds:
         try:
             found = covered(scenario, seed, methods, replicates,
@@ -160,9 +165,8 @@ def merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     keys = ["surface", "design", "noise", "size", "delta", "method", "quantity"]
     both = pd.concat([old, new]).drop_duplicates(keys, keep="last")
     order = {scenario: i for i, scenario in enumerate(SCENARIOS)}
-    methods = [*METHODS, "profile"]
     at = [(order.get(Scenario(row.surface, row.design, row.noise, row.size_, row.delta), len(order)),
-           methods.index(row.method)) for row in both.rename(columns={"size": "size_"}).itertuples()]
+           ALL_METHODS.index(row.method)) for row in both.rename(columns={"size": "size_"}).itertuples()]
     return both.iloc[sorted(range(len(at)), key=at.__getitem__)]
 
 

@@ -34,21 +34,17 @@ def of_default(results: pd.DataFrame) -> str:
 
 
 def by_method(results: pd.DataFrame) -> str:
-    """Least, mean and greatest coverage over the settings that every bootstrap was run on."""
-    bootstraps = results[results.method != "profile"]
-    settings = _KEYS[:-1]
-    methods = bootstraps.groupby(settings, sort=False).method.nunique()
-    complete = methods[methods == bootstraps.method.nunique()].index
-    of_all = bootstraps.set_index(settings).loc[complete].reset_index()
-    of_all = pd.concat([of_all, results[results.method == "profile"]])
-    quantities = [q for q in dict.fromkeys(of_all.quantity) if not q.startswith("forecast")]
+    """Mean (least to greatest) coverage of each method over the settings that it was run on."""
+    quantities = [q for q in dict.fromkeys(results.quantity) if not q.startswith("forecast")]
     lines = []
-    for method, part in of_all.groupby("method", sort=False):
+    for method, part in results.groupby("method", sort=False):
         shares = part.groupby("quantity").coverage.agg(["min", "mean", "max"])
         cells = ["{} ({} to {})".format(*map(_percent, shares.loc[q, ["mean", "min", "max"]]))
                  if q in shares.index else "" for q in quantities]
-        lines.append([method, str(part[settings].drop_duplicates().shape[0]), *cells])
-    return _markdown(["method", "settings", *quantities], lines)
+        settings = part[_KEYS[:-1]].drop_duplicates().shape[0]
+        sweeps = sorted(set(part.sweeps))
+        lines.append([method, str(settings), " to ".join(map(str, {sweeps[0]: 0, sweeps[-1]: 0})), *cells])
+    return _markdown(["method", "settings", "sweeps in each", *quantities], lines)
 
 
 def rolling(published: pd.DataFrame) -> str:
