@@ -145,8 +145,8 @@ def covered(
     scenario: Scenario, seed: int, methods: Sequence[str], replicates: int, level: float = 0.9,
     forecast: bool = False,
 ) -> list[Covered]:
-    """One sweep, fitted, with the intervals of every method: of `resampling.ALL_METHODS`, and "profile" for the
-    parameters alone.
+    """One sweep, fitted, with the intervals of every method: of `resampling.ALL_METHODS`, and "profile" for
+    the parameters alone.
 
     Losses are those at the fit's own optimum for 10 and 100 times the largest compute: the law's value;
     the loss of a new run there, with noise of the scenario's size; and if `forecast`, for the default

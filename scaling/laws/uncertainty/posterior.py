@@ -57,9 +57,9 @@ def posterior(
     seed: int = 0,
     most_steps: int = 20_000,
 ) -> Posterior:
-    """Samples the posterior with an ensemble of walkers, by emcee, each moved along the differences of others
-    (ter Braak 2006, "Differential evolution Markov chain"; ter Braak and Vrugt 2008, its snooker move): on 24
-    runs the chain forgets in a third of the steps that Goodman and Weare's stretch moves take.
+    """Samples the posterior with an ensemble of walkers, by emcee, each moved along the differences of
+    others (ter Braak 2006, "Differential evolution Markov chain"; ter Braak and Vrugt 2008, its snooker
+    move): on 24 runs the chain forgets in a third of the steps that Goodman and Weare's stretch moves take.
 
     Likelihood: noise that is normal up to 1.345 deviations and exponential beyond (Huber's least
     favourable), of a size that is sampled too. Prior: flat in constants, in the logs of terms at the
