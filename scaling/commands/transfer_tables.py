@@ -13,6 +13,7 @@ from scaling.commands.tables import table
 from scaling.experiment import Experiment
 from scaling.sweeps.plan import PlannedRun
 from scaling.sweeps.transferred import AXES, Prediction, TransferredRules
+from scaling.transfer.critical_batch import CriticalBatch, critical_batch
 from scaling.transfer.file import TransferFile
 from scaling.transfer.published import RULES, span
 from scaling.transfer.regret import Regret, Verdict
@@ -56,6 +57,8 @@ def show_transfer(transfer: TransferFile, path: pathlib.Path, out: Console) -> N
               f" decay timescale {rules.decay_timescale:g}, warm-up {rules.warmup_fraction:.0%},"
               f" readout lr {rules.unembedding_lr:g}", soft_wrap=True)
     out.print(f"noise of a run {transfer.noise:.4f} nats, scatter of shapes {rules.scatter:.2f} octaves")
+    if (critical := critical_batch(transfer.cells)) is not None:
+        out.print(_critical(critical), soft_wrap=True)
     for note in transfer.notes:
         out.print(f"note: {note}", soft_wrap=True)
     out.print(f"transfer file {path}, {transfer.content_hash[:12]}")
@@ -85,9 +88,11 @@ def show_applied(
         f", at least {regret.equivalent_share:.1%} of its {regret.flops:.3g} FLOPs")
     out.print(f"expected regret {regret.nats:.4f} nats{share} (sd {best.standard_deviation:.2f} octaves,"
               f" bias {best.bias:+.2f})")
-    if found["critical_batch"] is not None:
-        above = "; this batch is above it" if found["batch_tokens"] > found["critical_batch"] else ""
-        out.print(f"critical batch of the largest proxy: {found['critical_batch']:,.0f} tokens{above}")
+    if (critical := critical_batch(transfer.cells)) is not None:
+        excess = critical.excess_tokens(experiment.tokens_per_step, experiment.n_tokens)
+        out.print(f"{_critical(critical)}; at these, {found['critical_batch']:,.0f}: the batch of"
+                  f" {experiment.tokens_per_step:,} tokens costs {excess:.0%} more tokens than tiny ones",
+                  soft_wrap=True)
     out.print(judged.line, soft_wrap=True)
 
 
@@ -125,8 +130,7 @@ def applied_json(
     transfer: TransferFile, experiment: Experiment, best: Prediction, regret: Regret, judged: Verdict
 ) -> dict[str, Any]:
     rules = transfer.rules
-    scales = [c for c in transfer.cells if c.noise_scale is not None]
-    largest = max(scales, key=lambda c: c.train_flops).noise_scale if scales else None
+    critical = critical_batch(transfer.cells)
     return {
         "target": shape_name(experiment.model),
         "n_tokens": experiment.n_tokens,
@@ -142,7 +146,8 @@ def applied_json(
         "unembedding_lr": rules.unembedding_lr,
         "standard_deviation_octaves": best.standard_deviation,
         "bias_octaves": best.bias,
-        "critical_batch": largest,
+        "critical_batch": None if critical is None else critical.at(experiment.n_tokens),
+        "critical_batch_exponent": None if critical is None else critical.exponent,
         "published_span": _published_span(rules, experiment),
         "exponents": exponents(rules),
         "regret": {"nats": regret.nats, "flops": regret.flops,
@@ -165,6 +170,13 @@ def _published_span(rules: TransferredRules, experiment: Experiment) -> list[flo
         own |= {axis: value for axis, value in said.items() if value is not None}
         rates.append(math.log2(rules.learning_rate) + sum(r * own[a] for a, r in zip(AXES, ratios)))
     return [2 ** min(rates), 2 ** max(rates)]
+
+
+def _critical(critical: CriticalBatch) -> str:
+    """Of the proxies, in words."""
+    grows = "" if critical.exponent is None else f", and as tokens^{critical.exponent:.2f}"
+    return (f"critical batch by gradient noise (twice the fewest tokens, twice the fewest steps):"
+            f" {critical.tokens:,.0f} tokens after {critical.n_tokens:,} of training{grows}")
 
 
 def _number(value: float | None) -> str:

@@ -69,7 +69,9 @@ def test_apply_says_everything_that_a_run_needs(tuned, capsys):
     assert found["warmup_steps"] == pytest.approx(found["n_steps"] / 10, abs=1)
     assert found["go"] is False and found["regret"]["nats"] > 0
     assert main(["transfer", "apply", str(tuned), "--target", "d64.L1", "--tokens", "10000"]) == 0
-    assert "NO-GO: no mid-size was verified" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "NO-GO: no mid-size was verified" in said
+    assert f"at these, {found['critical_batch']:,.0f}: the batch of 64 tokens costs" in said
 
 
 def test_a_plan_takes_its_hyperparameters_from_the_file(tuned, study_gin, tmp_path, capsys):
