@@ -58,8 +58,9 @@ def runs_table(
     Columns: run_id, status, reason, n_params, n_active_params (of experts those that a token is sent
     to), n_experts (1 without), n_tokens, train_flops, loss (nats per token, final evaluation),
     loss_standard_error, bits_per_byte, noise_scale (of the gradient, tokens), seed, n_steps, n_epochs,
-    n_unique_tokens, wall_seconds, flops_per_second, finished_at, then one `tag_<name>` per tag, `n_params_<group>` per group, and
-    `domain_<name>_<score>`, `task_<name>_<score>`, `task_<name>_error` of what runs were asked.
+    n_unique_tokens, wall_seconds, flops_per_second, finished_at, then one `tag_<name>` per tag,
+    `n_params_<group>` per group, and `domain_<name>_<score>`, `task_<name>_<score>`,
+    `task_<name>_error` of what runs were asked.
     Missing values are NaN. Raises `UserError` on an unknown convention.
     """
     import pandas as pd  # half a second that a worker, which only writes records, need not spend
