@@ -39,18 +39,7 @@ def show_transfer(transfer: TransferFile, path: pathlib.Path, out: Console) -> N
         )
     out.print(shown)
     rules = transfer.rules
-    shown = table("exponent of the learning rate along", ">fitted", f">{rules.level:.0%} interval",
-                  ">published, from", ">to", title="exponents (of the rate at the base shape)")
-    for row in exponents(rules):
-        low, high = row["interval"] or (None, None)
-        said = row["published"] or (None, None)
-        shown.add_row(row["axis"], _number(row["exponent"]), f"{_number(low)} .. {_number(high)}",
-                      *map(_number, said))
-    shown.add_row("(batch along the horizon)", _number(rules.batch_horizon_exponent), "",
-                  *map(_number, span("batch_horizon")))
-    out.print(shown)
-    out.print("published exponents are shown and never used; along the width they are of rates without"
-              " a parametrization that scales them")
+    _show_exponents(rules, out)
     base = transfer.base
     out.print(f"base {shape_name(base.model)}, {base.n_tokens:,} tokens: lr {rules.learning_rate:.4g},"
               f" batch {rules.batch_size:.4g} sequences ~ tokens^{rules.batch_horizon_exponent:.2f},"
@@ -64,6 +53,22 @@ def show_transfer(transfer: TransferFile, path: pathlib.Path, out: Console) -> N
     out.print(f"transfer file {path}, {transfer.content_hash[:12]}")
 
 
+def _show_exponents(rules: TransferredRules, out: Console) -> None:
+    """Beside published ones."""
+    shown = table("exponent of the learning rate along", ">fitted", f">{rules.level:.0%} interval",
+                  ">published, from", ">to", title="exponents (of the rate at the base shape)")
+    for row in exponents(rules):
+        low, high = row["interval"] or (None, None)
+        said = row["published"] or (None, None)
+        shown.add_row(row["axis"], _number(row["exponent"]), f"{_number(low)} .. {_number(high)}",
+                      *map(_number, said))
+    shown.add_row("(batch along the horizon)", _number(rules.batch_horizon_exponent), "",
+                  *map(_number, span("batch_horizon")))
+    out.print(shown)
+    out.print("published exponents are shown and never used; along the width they are of rates without"
+              " a parametrization that scales them")
+
+
 def show_applied(
     transfer: TransferFile, path: pathlib.Path, experiment: Experiment, best: Prediction,
     regret: Regret, judged: Verdict, out: Console,
@@ -74,14 +79,17 @@ def show_applied(
                   f">{level:.0%} interval", title=f"{path}")
     low, high = best.interval
     shown.add_row("learning rate", f"{best.learning_rate:.4g}", f"{low:.4g} .. {high:.4g}")
-    shown.add_row("batch, sequences", f"{experiment.batch_size:,}", "")
+    shown.add_row("batch, sequences", f"{experiment.batch_size:,}", _range(found["batch_interval"], "held"))
     shown.add_row("batch, tokens", f"{experiment.tokens_per_step:,}", "")
     shown.add_row("steps", f"{experiment.n_steps:,}", "")
-    shown.add_row("decay timescale, of the run", f"{transfer.rules.decay_timescale:g}", "")
+    shown.add_row("decay timescale, of the run", f"{transfer.rules.decay_timescale:g}",
+                  _range(found["decay_timescale_range"], "not scanned"))
     shown.add_row("weight decay per step", f"{experiment.optimizer.weight_decay:.3g}", "")
     shown.add_row("warm-up steps", f"{experiment.schedule.warmup_steps(experiment.n_steps):,}", "")
-    shown.add_row("readout lr", f"{experiment.parametrization.unembedding_lr:g}", "")
+    shown.add_row("readout lr", f"{experiment.parametrization.unembedding_lr:g}",
+                  _range(found["unembedding_lr_range"], "not scanned"))
     out.print(shown)
+    _show_exponents(transfer.rules, out)
     low, high = found["published_span"]
     out.print(f"by published rules from the same base: lr {low:.3g} .. {high:.3g}")
     share = "" if regret.equivalent_share is None else (
@@ -138,12 +146,15 @@ def applied_json(
         "interval": list(best.interval),
         "level": rules.level,
         "batch_size": experiment.batch_size,
+        "batch_interval": rules.batch_interval(experiment.n_tokens),
         "batch_tokens": experiment.tokens_per_step,
         "n_steps": experiment.n_steps,
         "decay_timescale": rules.decay_timescale,
+        "decay_timescale_range": rules.decay_timescale_range,
         "weight_decay": experiment.optimizer.weight_decay,
         "warmup_steps": experiment.schedule.warmup_steps(experiment.n_steps),
         "unembedding_lr": rules.unembedding_lr,
+        "unembedding_lr_range": rules.unembedding_lr_range,
         "standard_deviation_octaves": best.standard_deviation,
         "bias_octaves": best.bias,
         "critical_batch": None if critical is None else critical.at(experiment.n_tokens),
@@ -177,6 +188,10 @@ def _critical(critical: CriticalBatch) -> str:
     grows = "" if critical.exponent is None else f", and as tokens^{critical.exponent:.2f}"
     return (f"critical batch by gradient noise (twice the fewest tokens, twice the fewest steps):"
             f" {critical.tokens:,.0f} tokens after {critical.n_tokens:,} of training{grows}")
+
+
+def _range(interval: Sequence[float] | None, otherwise: str) -> str:
+    return otherwise if interval is None else f"{interval[0]:.4g} .. {interval[1]:.4g}"
 
 
 def _number(value: float | None) -> str:
