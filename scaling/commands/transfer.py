@@ -15,6 +15,7 @@ from scaling.commands.sweep import run_entries
 from scaling.commands.tables import console as results_console
 from scaling.data import prepare
 from scaling.errors import UserError
+from scaling.experiment import Experiment
 from scaling.gin_config import load_transfer_study, to_gin
 from scaling.results import read_records
 from scaling.sweeps.folder import write_plan
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     apply.add_argument("transfer", help="a transfer file, or its folder (then the newest version)")
     apply.add_argument("--target", required=True, metavar="d4096.L32", help="width and layers")
     apply.add_argument("--tokens", required=True, type=float, metavar="D", help="training tokens")
+    apply.add_argument("--out", metavar="RUN.gin", help="write the run as gin, for explain, plan and train")
     verify = steps.add_parser("verify", help="train a mid-size at lr*/2, lr*, 2 lr*; update the file")
     verify.add_argument("transfer", help="a transfer file, or its folder (then the newest version)")
     verify.add_argument("--at", required=True, metavar="d1024.L8", help="width and layers")
@@ -89,11 +91,21 @@ def _apply(args: argparse.Namespace) -> int:
     experiment, best = foretold(transfer, rules, *parse_shape(args.target), args.tokens)
     regret = regret_at(transfer, experiment.model, experiment.n_tokens, best)
     judged = verdict(transfer, regret)
+    if args.out:
+        _write_gin(pathlib.Path(args.out), experiment.replace(name=f"{transfer.name}-target"))
     if args.json:
         print(json.dumps(transfer_tables.applied_json(transfer, experiment, best, regret, judged)))
     else:
         transfer_tables.show_applied(transfer, path, experiment, best, regret, judged, results_console())
     return 0
+
+
+def _write_gin(path: pathlib.Path, experiment: Experiment) -> None:
+    if path.suffix != ".gin":
+        raise UserError(f"--out {path}: expected a name that ends in .gin")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: no folder {path.parent}")
+    path.write_text(to_gin(experiment), encoding="utf-8")
 
 
 def _verify(args: argparse.Namespace) -> int:

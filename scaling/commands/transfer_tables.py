@@ -13,6 +13,7 @@ from scaling.commands.tables import table
 from scaling.experiment import Experiment
 from scaling.sweeps.plan import PlannedRun
 from scaling.sweeps.transferred import AXES, Prediction, TransferredRules
+from scaling.transfer.critical_batch import CriticalBatch, critical_batch
 from scaling.transfer.file import TransferFile
 from scaling.transfer.published import RULES, span
 from scaling.transfer.regret import Regret, Verdict
@@ -38,6 +39,22 @@ def show_transfer(transfer: TransferFile, path: pathlib.Path, out: Console) -> N
         )
     out.print(shown)
     rules = transfer.rules
+    _show_exponents(rules, out)
+    base = transfer.base
+    out.print(f"base {shape_name(base.model)}, {base.n_tokens:,} tokens: lr {rules.learning_rate:.4g},"
+              f" batch {rules.batch_size:.4g} sequences ~ tokens^{rules.batch_horizon_exponent:.2f},"
+              f" decay timescale {rules.decay_timescale:g}, warm-up {rules.warmup_fraction:.0%},"
+              f" readout lr {rules.unembedding_lr:g}", soft_wrap=True)
+    out.print(f"noise of a run {transfer.noise:.4f} nats, scatter of shapes {rules.scatter:.2f} octaves")
+    if (critical := critical_batch(transfer.cells)) is not None:
+        out.print(_critical(critical), soft_wrap=True)
+    for note in transfer.notes:
+        out.print(f"note: {note}", soft_wrap=True)
+    out.print(f"transfer file {path}, {transfer.content_hash[:12]}")
+
+
+def _show_exponents(rules: TransferredRules, out: Console) -> None:
+    """Beside published ones."""
     shown = table("exponent of the learning rate along", ">fitted", f">{rules.level:.0%} interval",
                   ">published, from", ">to", title="exponents (of the rate at the base shape)")
     for row in exponents(rules):
@@ -50,15 +67,6 @@ def show_transfer(transfer: TransferFile, path: pathlib.Path, out: Console) -> N
     out.print(shown)
     out.print("published exponents are shown and never used; along the width they are of rates without"
               " a parametrization that scales them")
-    base = transfer.base
-    out.print(f"base {shape_name(base.model)}, {base.n_tokens:,} tokens: lr {rules.learning_rate:.4g},"
-              f" batch {rules.batch_size:.4g} sequences ~ tokens^{rules.batch_horizon_exponent:.2f},"
-              f" decay timescale {rules.decay_timescale:g}, warm-up {rules.warmup_fraction:.0%},"
-              f" readout lr {rules.unembedding_lr:g}", soft_wrap=True)
-    out.print(f"noise of a run {transfer.noise:.4f} nats, scatter of shapes {rules.scatter:.2f} octaves")
-    for note in transfer.notes:
-        out.print(f"note: {note}", soft_wrap=True)
-    out.print(f"transfer file {path}, {transfer.content_hash[:12]}")
 
 
 def show_applied(
@@ -71,23 +79,28 @@ def show_applied(
                   f">{level:.0%} interval", title=f"{path}")
     low, high = best.interval
     shown.add_row("learning rate", f"{best.learning_rate:.4g}", f"{low:.4g} .. {high:.4g}")
-    shown.add_row("batch, sequences", f"{experiment.batch_size:,}", "")
+    shown.add_row("batch, sequences", f"{experiment.batch_size:,}", _range(found["batch_interval"], "held"))
     shown.add_row("batch, tokens", f"{experiment.tokens_per_step:,}", "")
     shown.add_row("steps", f"{experiment.n_steps:,}", "")
-    shown.add_row("decay timescale, of the run", f"{transfer.rules.decay_timescale:g}", "")
+    shown.add_row("decay timescale, of the run", f"{transfer.rules.decay_timescale:g}",
+                  _range(found["decay_timescale_range"], "not scanned"))
     shown.add_row("weight decay per step", f"{experiment.optimizer.weight_decay:.3g}", "")
     shown.add_row("warm-up steps", f"{experiment.schedule.warmup_steps(experiment.n_steps):,}", "")
-    shown.add_row("readout lr", f"{experiment.parametrization.unembedding_lr:g}", "")
+    shown.add_row("readout lr", f"{experiment.parametrization.unembedding_lr:g}",
+                  _range(found["unembedding_lr_range"], "not scanned"))
     out.print(shown)
+    _show_exponents(transfer.rules, out)
     low, high = found["published_span"]
     out.print(f"by published rules from the same base: lr {low:.3g} .. {high:.3g}")
     share = "" if regret.equivalent_share is None else (
         f", at least {regret.equivalent_share:.1%} of its {regret.flops:.3g} FLOPs")
     out.print(f"expected regret {regret.nats:.4f} nats{share} (sd {best.standard_deviation:.2f} octaves,"
               f" bias {best.bias:+.2f})")
-    if found["critical_batch"] is not None:
-        above = "; this batch is above it" if found["batch_tokens"] > found["critical_batch"] else ""
-        out.print(f"critical batch of the largest proxy: {found['critical_batch']:,.0f} tokens{above}")
+    if (critical := critical_batch(transfer.cells)) is not None:
+        excess = critical.excess_tokens(experiment.tokens_per_step, experiment.n_tokens)
+        out.print(f"{_critical(critical)}; at these, {found['critical_batch']:,.0f}: the batch of"
+                  f" {experiment.tokens_per_step:,} tokens costs {excess:.0%} more tokens than tiny ones",
+                  soft_wrap=True)
     out.print(judged.line, soft_wrap=True)
 
 
@@ -125,8 +138,7 @@ def applied_json(
     transfer: TransferFile, experiment: Experiment, best: Prediction, regret: Regret, judged: Verdict
 ) -> dict[str, Any]:
     rules = transfer.rules
-    scales = [c for c in transfer.cells if c.noise_scale is not None]
-    largest = max(scales, key=lambda c: c.train_flops).noise_scale if scales else None
+    critical = critical_batch(transfer.cells)
     return {
         "target": shape_name(experiment.model),
         "n_tokens": experiment.n_tokens,
@@ -134,15 +146,19 @@ def applied_json(
         "interval": list(best.interval),
         "level": rules.level,
         "batch_size": experiment.batch_size,
+        "batch_interval": rules.batch_interval(experiment.n_tokens),
         "batch_tokens": experiment.tokens_per_step,
         "n_steps": experiment.n_steps,
         "decay_timescale": rules.decay_timescale,
+        "decay_timescale_range": rules.decay_timescale_range,
         "weight_decay": experiment.optimizer.weight_decay,
         "warmup_steps": experiment.schedule.warmup_steps(experiment.n_steps),
         "unembedding_lr": rules.unembedding_lr,
+        "unembedding_lr_range": rules.unembedding_lr_range,
         "standard_deviation_octaves": best.standard_deviation,
         "bias_octaves": best.bias,
-        "critical_batch": largest,
+        "critical_batch": None if critical is None else critical.at(experiment.n_tokens),
+        "critical_batch_exponent": None if critical is None else critical.exponent,
         "published_span": _published_span(rules, experiment),
         "exponents": exponents(rules),
         "regret": {"nats": regret.nats, "flops": regret.flops,
@@ -165,6 +181,17 @@ def _published_span(rules: TransferredRules, experiment: Experiment) -> list[flo
         own |= {axis: value for axis, value in said.items() if value is not None}
         rates.append(math.log2(rules.learning_rate) + sum(r * own[a] for a, r in zip(AXES, ratios)))
     return [2 ** min(rates), 2 ** max(rates)]
+
+
+def _critical(critical: CriticalBatch) -> str:
+    """Of the proxies, in words."""
+    grows = "" if critical.exponent is None else f", and as tokens^{critical.exponent:.2f}"
+    return (f"critical batch by gradient noise (twice the fewest tokens, twice the fewest steps):"
+            f" {critical.tokens:,.0f} tokens after {critical.n_tokens:,} of training{grows}")
+
+
+def _range(interval: Sequence[float] | None, otherwise: str) -> str:
+    return otherwise if interval is None else f"{interval[0]:.4g} .. {interval[1]:.4g}"
 
 
 def _number(value: float | None) -> str:

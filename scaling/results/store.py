@@ -57,9 +57,10 @@ def runs_table(
 
     Columns: run_id, status, reason, n_params, n_active_params (of experts those that a token is sent
     to), n_experts (1 without), n_tokens, train_flops, loss (nats per token, final evaluation),
-    loss_standard_error, bits_per_byte, seed, n_steps, n_epochs, n_unique_tokens, wall_seconds,
-    flops_per_second, finished_at, then one `tag_<name>` per tag, `n_params_<group>` per group, and
-    `domain_<name>_<score>`, `task_<name>_<score>`, `task_<name>_error` of what runs were asked.
+    loss_standard_error, bits_per_byte, noise_scale (of the gradient, tokens), seed, n_steps, n_epochs,
+    n_unique_tokens, wall_seconds, flops_per_second, finished_at, then one `tag_<name>` per tag,
+    `n_params_<group>` per group, and `domain_<name>_<score>`, `task_<name>_<score>`,
+    `task_<name>_error` of what runs were asked.
     Missing values are NaN. Raises `UserError` on an unknown convention.
     """
     import pandas as pd  # half a second that a worker, which only writes records, need not spend
@@ -89,6 +90,7 @@ def runs_table(
                 "loss": final.loss if final else None,
                 "loss_standard_error": final.standard_error if final else None,
                 "bits_per_byte": final.bits_per_byte if final else None,
+                "noise_scale": final.noise_scale if final else None,
                 "seed": record.seed,
                 "n_steps": record.n_steps,
                 "n_epochs": record.n_epochs,

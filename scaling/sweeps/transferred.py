@@ -53,9 +53,11 @@ class TransferredRules(Config):
         shapes around the rules, octaves; degrees_of_freedom: of both, inf as 1e9.
     far_distance, far_residual: of the furthest shape measured: sum of |log2| ratios; octaves.
     curvature: c in  loss = minimum + c (log2 lr - log2 lr*)^2,  nats per octave squared.
-    batch_size: best at the base's tokens, and its exponent along the horizon.
+    batch_size: best at the base's tokens, and its exponent along the horizon; batch_covariance: 2 x 2,
+        of log2 batch_size and that exponent, zeros where the batch was held and not chosen.
     decay_timescale: of AdamW, as a fraction of the run; 0: no decay.
     warmup_fraction: of the run's steps. unembedding_lr: over that of hidden matrices.
+    *_range: values that were as good as the chosen one within the noise of a run; None: not scanned.
     """
 
     source: str
@@ -77,6 +79,10 @@ class TransferredRules(Config):
     decay_timescale: float
     warmup_fraction: float
     unembedding_lr: float
+    batch_covariance: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0))
+    batch_degrees_of_freedom: float = 1e9
+    decay_timescale_range: tuple[float, float] | None = None
+    unembedding_lr_range: tuple[float, float] | None = None
     level: float = 0.9
 
     def validate(self) -> None:
@@ -92,6 +98,17 @@ class TransferredRules(Config):
         """Sequences per update for a run of `n_tokens` tokens."""
         ratio = n_tokens / self.base_n_tokens
         return max(1, round(self.batch_size * ratio**self.batch_horizon_exponent))
+
+    def batch_interval(self, n_tokens: float) -> tuple[float, float] | None:
+        """Of the best batch, in sequences, at the rules' level; None where the batch was not chosen."""
+        row = np.array([1.0, math.log2(n_tokens / self.base_n_tokens)])
+        variance = float(row @ np.array(self.batch_covariance) @ row)
+        if variance == 0:
+            return None
+        quantile = stats.t.ppf((1 + self.level) / 2, self.batch_degrees_of_freedom)
+        best = self.batch_size * 2 ** (row[1] * self.batch_horizon_exponent)
+        factor = 2 ** float(quantile * math.sqrt(variance))
+        return float(best / factor), float(best * factor)
 
     def octaves(self, d_model: int, n_layers: int, batch_size: int, n_tokens: float) -> np.ndarray:
         """log2 ratios to the base along `AXES`."""

@@ -13,9 +13,9 @@ import numpy as np
 from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.sweeps.transferred import AXES, TransferredRules
+from scaling.transfer.best_batch import best_batch
 from scaling.transfer.cells import Cell
 from scaling.transfer.exponents import Line, fit_line
-from scaling.transfer.optimum import optimum
 from scaling.transfer.proxies import base_setting, warmup_fraction
 
 
@@ -45,12 +45,13 @@ def derive(base: Experiment, cells: Sequence[Cell], noise: float, level: float =
         raise UserError("the proxies do not tell their axes apart; add sizes along each")
     optima = np.array([cell.log2_rate for cell in cells])
     line = fit_line(rows, optima, np.array([cell.standard_error for cell in cells]))
-    chosen, notes = [], []
+    chosen, alike, notes = [], [], []
     for name, value in (("decay_timescale", tau), ("unembedding_lr", readout)):
-        best, note = _choice(base, cells, name, value, noise)
+        best, as_good, note = _choice(base, cells, name, value, noise)
         chosen.append(best)
+        alike.append(as_good)
         notes += note
-    batch, batch_exponent, note = _batch(base, cells)
+    batch = best_batch(base.batch_size, _plain(base, cells), noise)
     kept = {(n, v) for n, v in zip(("decay_timescale", "unembedding_lr"), chosen)}
     onto = np.zeros((5, rows.shape[1]))  # from the line's coefficients to the rules'
     onto[0, 0] = 1
@@ -73,14 +74,18 @@ def derive(base: Experiment, cells: Sequence[Cell], noise: float, level: float =
         far_distance=float(np.abs(ratios[far]).sum()),
         far_residual=float(line.residuals[far]),
         curvature=float(np.median([cell.curvature for cell in cells])),
-        batch_size=batch,
-        batch_horizon_exponent=batch_exponent,
+        batch_size=batch.batch_size,
+        batch_horizon_exponent=batch.exponent,
+        batch_covariance=tuple(tuple(row) for row in batch.covariance.tolist()),
+        batch_degrees_of_freedom=batch.degrees_of_freedom,
         decay_timescale=chosen[0],
         warmup_fraction=warmup_fraction(base),
         unembedding_lr=chosen[1],
+        decay_timescale_range=alike[0],
+        unembedding_lr_range=alike[1],
         level=level,
     )
-    return Derived(rules, line, (*notes, *note))
+    return Derived(rules, line, (*notes, *batch.notes))
 
 
 def _ratios(base: Experiment, cell: Cell) -> list[float]:
@@ -101,14 +106,15 @@ def _constants(cell: Cell, tau: float, readout: float) -> set[tuple[str, float]]
 
 def _choice(
     base: Experiment, cells: Sequence[Cell], name: str, value: float, noise: float
-) -> tuple[float, list[str]]:
-    """The best value of a constant at the longest horizon at which it was scanned.
+) -> tuple[float, tuple[float, float] | None, list[str]]:
+    """The best value of a constant at the longest horizon at which it was scanned, the range of those
+    that the noise of a run cannot tell from the best, and notes.
 
-    The base's is kept unless another is better by more than the noise of a run.
+    The base's is kept unless another is better by more than that noise.
     """
     scanned = [c for c in cells if getattr(c, name) != value]
     if not scanned:
-        return value, []
+        return value, None, []
     longest = max(c.horizon for c in scanned)
     # those that differ from the base in nothing else
     def alike(cell: Cell) -> bool:
@@ -122,13 +128,16 @@ def _choice(
         if alike(c) and (getattr(c, name) != value or getattr(c, other) == _most_common(cells, other))
     }
     best = min(losses, key=losses.get)
+    as_good = [v for v, loss in losses.items() if loss - losses[best] <= noise]
+    span = min(as_good), max(as_good)
     if value in losses and losses[value] - losses[best] <= noise:
-        return value, [f"{name} {value:g} is kept: none of the others is better by more than the noise"]
+        note = f"{name} {value:g} is kept: none of the others is better by more than the noise"
+        return value, span, [note]
     gain = losses.get(value, math.nan) - losses[best]
     notes = [f"{name} {best:g}: {gain:.4f} nats better than {value:g}"]
     if best in (min(losses), max(losses)):
         notes.append(f"the best {name}, {best:g}, is at the edge of what was scanned")
-    return best, notes
+    return best, span, notes
 
 
 def _most_common(cells: Sequence[Cell], name: str) -> float:
@@ -136,31 +145,13 @@ def _most_common(cells: Sequence[Cell], name: str) -> float:
     return max(set(values), key=values.count)
 
 
-def _batch(base: Experiment, cells: Sequence[Cell]) -> tuple[float, float, list[str]]:
-    """(batch at the base's tokens, exponent along the horizon, notes), by a parabola in log2 batch."""
+def _plain(base: Experiment, cells: Sequence[Cell]) -> dict[float, list[Cell]]:
+    """Cells of the base's shape and of the most common constants, by their tokens over the base's."""
     tau, readout = _most_common(cells, "decay_timescale"), _most_common(cells, "unembedding_lr")
-    plain = [
-        c for c in cells
-        if (c.d_model, c.n_layers) == (base.model.d_model, base.model.n_layers)
-        and (c.decay_timescale, c.unembedding_lr) == (tau, readout)
-    ]
-    found, notes = {}, []
-    for horizon in sorted({c.horizon for c in plain}):
-        row = sorted((c for c in plain if c.horizon == horizon), key=lambda c: c.batch_size)
-        if len(row) < 3:
-            continue
-        x = np.log2([c.batch_size for c in row])
-        best = optimum(x, np.array([[c.loss] for c in row]))
-        if best.edge is None:
-            found[horizon] = best.log2_rate
-        else:
-            notes.append(f"at {horizon:g} times the tokens the best batch is the {best.edge} scanned")
-    if not found:
-        if len({c.batch_size for c in plain}) > 1:
-            notes.append(f"batch: held at the base's {base.batch_size}")
-        return float(base.batch_size), 0.0, notes
-    log_horizon, log_batch = np.log2(list(found)), np.array(list(found.values()))
-    if len(found) == 1:
-        return float(2 ** log_batch[0]), 0.0, [*notes, "batch: scanned at one horizon, the same at all"]
-    exponent, at_base = np.polyfit(log_horizon, log_batch, 1)
-    return float(2**at_base), float(exponent), notes
+    rows: dict[float, list[Cell]] = {}
+    for c in cells:
+        if (c.d_model, c.n_layers, c.decay_timescale, c.unembedding_lr) == (
+            base.model.d_model, base.model.n_layers, tau, readout
+        ):
+            rows.setdefault(c.horizon, []).append(c)
+    return rows

@@ -69,7 +69,18 @@ def test_apply_says_everything_that_a_run_needs(tuned, capsys):
     assert found["warmup_steps"] == pytest.approx(found["n_steps"] / 10, abs=1)
     assert found["go"] is False and found["regret"]["nats"] > 0
     assert main(["transfer", "apply", str(tuned), "--target", "d64.L1", "--tokens", "10000"]) == 0
-    assert "NO-GO: no mid-size was verified" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "NO-GO: no mid-size was verified" in said
+    assert f"at these, {found['critical_batch']:,.0f}: the batch of 64 tokens costs" in said
+
+
+def test_apply_writes_the_run_as_gin(tuned, tmp_path, capsys):
+    path = str(tmp_path / "target.gin")
+    found = printed(capsys, "transfer", "apply", str(tuned), "--target", "d64.L1", "--tokens", "10000",
+                    "--out", path)
+    shown = {row["field"]: row["value"] for row in printed(capsys, "explain", path)["values"]}
+    assert shown["DecoderConfig.d_model"] == 64 and shown["Experiment.n_steps"] == found["n_steps"]
+    assert shown["AdamWConfig.learning_rate"] == found["learning_rate"]
 
 
 def test_a_plan_takes_its_hyperparameters_from_the_file(tuned, study_gin, tmp_path, capsys):
@@ -123,6 +134,8 @@ def test_proxies_are_no_sweep_to_fit(refused, tuned):
         (["--target", "d64", "--tokens", "1e4"], "such as d256.L8"),
         (["--target", "d64.L2", "--tokens", "1e4"], "did not scan the depth"),
         (["--target", "d64.L1", "--tokens", "0"], "above 0"),
+        (["--target", "d64.L1", "--tokens", "1e4", "--out", "target.json"], "ends in .gin"),
+        (["--target", "d64.L1", "--tokens", "1e4", "--out", "nowhere/target.gin"], "no folder nowhere"),
     ],
 )
 def test_bad_targets(refused, tuned, arguments, words):
@@ -136,6 +149,7 @@ def test_a_stale_file_is_refused_by_a_plan(refused, tuned, study_gin, tmp_path):
         "DataConfig.validation_rows=150": "tuned on the data",
         "AdamWConfig.b1=0.5": "tuned with AdamWConfig.b1 = 0.9, not 0.5",
         "DecoderConfig.qk_norm=True": "tuned with DecoderConfig.qk_norm",
+        "Experiment.optimizer=@LionConfig()": "tuned with optimizer = 'AdamWConfig', not 'LionConfig'",
     }
     for binding, words in other.items():
         assert words in refused(*plan, "-b", binding)
@@ -150,6 +164,14 @@ def test_an_edge_and_a_study_of_another_kind(refused, transfer_gin, study_gin, t
     assert "TransferStudy" in refused("transfer", "tune", study_gin, "--out", tmp_path / "x")
     assert "no transfer file here" in refused("transfer", "apply", tmp_path, "--target", "d8.L1",
                                                "--tokens", "1e4")
+
+
+def test_diverged_proxies_are_named(refused, transfer_gin, tmp_path):
+    """The wider proxies' rates are 70 octaves up: their squares overflow."""
+    wild = ["-b", "Proxies.grid_slope=70.0", "-b", "Proxies.octaves=(-1,0,1)", "-b", "Proxies.horizons=()"]
+    said = refused("transfer", "tune", transfer_gin, "--out", tmp_path / "wild", *wild)
+    assert "d16.L1, batch 4" in said and "0 usable learning rates, and an optimum needs 3" in said
+    assert "runs diverged at 3.54e+19, 7.08e+19, 1.42e+20" in said
 
 
 def test_fit_shows_the_law_with_and_without_mis_tuning(runs_csv, tmp_path, capsys, refused):

@@ -205,6 +205,69 @@ def test_a_planted_fault_is_caught(fault, monkeypatch):
     assert any(name.startswith(where) for name in found), found
 
 
+def matrices_of(part, **fields):
+    """Rules, wrong in the hidden matrices below one part of the model: new field of (rule, 1 / m)."""
+
+    def wrong(config, specs):
+        rules, forward = resolve(config, specs)
+
+        def edit(path, spec, found):
+            if spec.role != "hidden" or part not in [entry.key for entry in path]:
+                return found
+            changes = {name: change(found, found.lr_mult) for name, change in fields.items()}
+            return dataclasses.replace(found, **changes)
+
+        return jax.tree_util.tree_map_with_path(edit, specs, rules), forward
+
+    return wrong
+
+
+def no_multiplier_on(stack):
+    def wrong(config, specs):
+        rules, forward = resolve(config, specs)
+        return rules, forward._replace(**{f"{stack}_residual": 1.0})
+
+    return wrong
+
+
+# of an encoder-decoder: (rules, config, axis, factors, what must be out of bounds)
+DEEP = (COMPLETEP, "depth", (2, 4, 8))
+WIDE = (MUP, "width", FACTORS["width"])
+CROSS_FAULTS = {
+    "rate of cross-attention not divided by m": (
+        matrices_of("cross_attention", lr_mult=lambda rule, _: 1.0), *WIDE,
+        "update decoder_layers/cross_attention",
+    ),
+    "init of cross-attention by the base's fan-in": (
+        matrices_of("cross_attention", init_std=lambda rule, share: rule.init_std * share**-0.5), *WIDE,
+        "tap cross_",
+    ),
+    "rates of the encoder not divided by m": (
+        matrices_of("encoder_layers", lr_mult=lambda rule, _: 1.0), *WIDE, "update encoder_layers",
+    ),
+    "rates of the encoder divided by m twice": (
+        matrices_of("encoder_layers", lr_mult=lambda rule, share: share**2), *WIDE, "update encoder_layers",
+    ),
+    "epsilon of the encoder not divided by m": (
+        matrices_of("encoder_layers", eps_mult=lambda rule, _: 1.0), *WIDE, "epsilon encoder_layers",
+    ),
+    "no multiplier on the encoder's branches": (no_multiplier_on("encoder"), *DEEP, "tap encoder_residual"),
+    "no multiplier on the decoder's branches": (no_multiplier_on("decoder"), *DEEP, "tap residual"),
+}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(name, marks=pytest.mark.slow) if "branches" in name else name for name in CROSS_FAULTS],
+)
+def test_a_fault_planted_in_an_encoder_decoder_is_caught(fault):
+    wrong, config, axis, factors, where = CROSS_FAULTS[fault]
+    assert sound(config, ENCODER_DECODER, axis, factors).ok
+    check = coordinate_check(config, ENCODER_DECODER, axis, factors=factors, resolve=wrong)
+    found = [f"{finding.kind} {finding.name}" for finding in check.failures]
+    assert any(name.startswith(where) for name in found), found
+
+
 def test_a_check_says_what_is_wrong_in_words():
     check = sound(MUP, BASE, "depth", DEPTHS)
     worst = max(check.failures, key=lambda finding: finding.slope)

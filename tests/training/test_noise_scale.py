@@ -5,6 +5,7 @@ import pytest
 from scaling.data import TrainStream
 from scaling.errors import UserError
 from scaling.experiment import EvaluationConfig
+from scaling.results import runs_table
 from scaling.training import train
 from scaling.training.noise_scale import gradient_moments, noise_scale
 
@@ -35,6 +36,8 @@ def test_a_run_measures_it_when_asked_and_trains_the_same(experiment, tmp_path):
     assert [e.noise_scale for e in plain.evaluations] == [None] * 3
     assert [e.loss for e in measured.evaluations] == [e.loss for e in plain.evaluations]
     assert measured.curve == plain.curve
+    column = runs_table([measured, plain]).noise_scale
+    assert column[0] == measured.final.noise_scale and np.isnan(column[1])
 
 
 def test_peeking_takes_nothing(data):

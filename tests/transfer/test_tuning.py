@@ -92,10 +92,32 @@ def test_a_constant_no_better_than_noise_stays(synthetic):
     assert sum("is kept" in note for note in found.notes) == 2
 
 
+def test_the_best_batch_has_an_interval_that_holds_it(synthetic):
+    study = synthetic.make_study(
+        batch_sizes=(4, 16, 32, 64, 128), at_every_horizon=("batch_sizes",), horizons=(2.0, 4.0)
+    )
+    surface = synthetic.Surface(best_batch=(1.2, 0.5), noise=0.004)
+    rules = synthetic.tune(study, surface).rules
+    low, high = rules.batch_interval(8 * 102_400)
+    expected = 8 * 2 ** (1.2 + 0.5 * 3)
+    assert low < expected < high and low < rules.batch_at(8 * 102_400) < high
+    near = rules.batch_interval(2 * 102_400)
+    assert high / low > near[1] / near[0]  # less is known further away
+
+
+def test_constants_as_good_as_the_chosen_one_are_said(synthetic):
+    study = synthetic.make_study(readout_rates=(2.0, 4.0, 16.0))
+    rules = synthetic.tune(study, synthetic.Surface(noise=0.001, readout=1.5)).rules
+    low, high = rules.unembedding_lr_range  # 2 and 4 are as good as each other
+    assert (low, high) in ((2.0, 4.0), (2.0, 2.0), (4.0, 4.0)) and low <= rules.unembedding_lr <= high
+    assert rules.decay_timescale_range is None
+
+
 def test_a_batch_at_the_edge_of_its_scan_is_held_and_said(synthetic):
     study = synthetic.make_study(batch_sizes=(16, 32))
     found = synthetic.tune(study, synthetic.Surface(best_batch=(-2.0, 0.0)))
     assert found.rules.batch_size == 8 and found.rules.batch_horizon_exponent == 0
+    assert found.rules.batch_interval(409_600) is None
     assert any("the best batch is the smallest scanned" in note for note in found.notes)
 
 

@@ -7,6 +7,7 @@ from scaling.laws.forms.experts import MOE_JOINT, MOE_SPARSITY, ROUTED
 from scaling.laws.forms.grammar import Form
 from scaling.laws.forms.hyperparameters import (
     CRITICAL_BATCH_OF_LOSS,
+    CRITICAL_BATCH_OF_STEPS,
     CRITICAL_BATCH_OF_TOKENS,
     DEEPSEEK_BATCH,
     DEEPSEEK_LEARNING_RATE,
@@ -48,6 +49,7 @@ _ALL: tuple[Form, ...] = (
     DEEPSEEK_LEARNING_RATE,
     DEEPSEEK_BATCH,
     CRITICAL_BATCH_OF_LOSS,
+    CRITICAL_BATCH_OF_STEPS,
     CRITICAL_BATCH_OF_TOKENS,
 )
 

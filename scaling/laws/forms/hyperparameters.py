@@ -1,6 +1,13 @@
 """The best learning rate and batch of a run, and the critical batch. Batches are in tokens."""
 
-from scaling.laws.forms.grammar import SmoothForm, SumOfPowers, exponent, positive, term
+from scaling.laws.forms.grammar import (
+    SmoothForm,
+    SumOfPowers,
+    coefficient,
+    exponent,
+    positive,
+    term,
+)
 
 STEP_LEARNING_RATE = SumOfPowers(
     name="step_lr",
@@ -61,5 +68,18 @@ CRITICAL_BATCH_OF_TOKENS = SumOfPowers(
     target="batch_tokens",
     terms=(term("c", b="1/n_tokens"),),
     signed=("b",),
+    objective="log_squares",
+)
+
+# Runs of several batches to one loss: twice the fewest steps, and twice the fewest tokens, at B*.
+CRITICAL_BATCH_OF_STEPS = SmoothForm(
+    name="critical_batch_steps",
+    source="McCandlish et al. 2018; Zhang et al. 2024",
+    formula="steps = S_min (1 + B* / batch)",
+    target="n_steps",
+    free=(coefficient("S_min"),
+          positive("B*", start=(0.03, 30.0), low=1e-6, high=1e6, unit="batch_tokens")),
+    inputs=("batch_tokens",),
+    value=lambda p, x, xp: p.S_min * (1.0 + vars(p)["B*"] / x.batch_tokens),
     objective="log_squares",
 )

@@ -83,6 +83,7 @@ def _examples():
         "deepseek_lr": (dict(a=0.3118, alpha=-0.125), {"flops": 1e9 * _ONE}),
         "deepseek_batch": (dict(a=0.292, alpha=0.3271), {"flops": 1e9 * _ONE}),
         "critical_batch_loss": ({"B*": 2e8, "alpha_B": 0.21}, {"loss": _LOSS}),
+        "critical_batch_steps": ({"S_min": 9000.0, "B*": 4e5}, {"batch_tokens": np.geomspace(2e4, 8e6, 9)}),
         "critical_batch_tokens": (dict(c=22.91, b=0.47), {"n_tokens": _ONE}),
     }
     for letter, column, scale, slope in (

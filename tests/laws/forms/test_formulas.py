@@ -260,6 +260,11 @@ def test_hyperparameters():
     )
     batch = value("critical_batch_tokens", dict(c=22.91, b=0.47), n_tokens=1e10)
     assert batch == pytest.approx(22.91 * 10**4.7)
+    # at the critical batch twice the fewest steps, and far below it twice the tokens of tiny batches
+    critical = {"S_min": 1000.0, "B*": 5e5}
+    assert value("critical_batch_steps", critical, batch_tokens=5e5) == pytest.approx(2000)
+    tiny, at = (b * value("critical_batch_steps", critical, batch_tokens=b) for b in (1.0, 5e5))
+    assert at / tiny == pytest.approx(2, rel=1e-5)
 
 
 def test_laws_of_other_targets_have_no_allocation():
