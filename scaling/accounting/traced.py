@@ -33,6 +33,8 @@ def _count(jaxpr: core.Jaxpr) -> int:
         inner = sum(_count(sub) for sub in _subjaxprs(equation.params))
         if equation.primitive.name == "scan":
             inner *= equation.params["length"]
+        elif equation.primitive.name == "pallas_call":  # blocks that it skips are in its grid too
+            inner *= math.prod(equation.params["grid_mapping"].grid)
         elif equation.primitive.name == "while" and inner:
             raise ValueError("a while loop around a matrix product: its trip count is unknown")
         total += inner

@@ -87,6 +87,7 @@ class Module:
 
 def parse(text: str) -> Module:
     """Raises `ValueError` for text without an entry computation."""
+    text = re.sub(r"kernel_metadata=\{\n.*\n\}\}", "kernel_metadata=}", text)  # JSON on lines of its own
     computations, entry, lines, name, root = {}, None, {}, None, None
     for line in text.splitlines():
         head = re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line)

@@ -19,6 +19,7 @@ from etils import epath
 from scaling.data.corpus_config import TfdsConfig
 from scaling.errors import UserError
 
+BUCKETS = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # what fsspec opens them with
 EXTRAS = {"h5py": "data", "importlib_resources": "data", "gcsfs": "data", "tensorflow": "tf"}
 
 
@@ -142,8 +143,7 @@ def open_tfds(config: TfdsConfig) -> TfdsSource:
     Raises `UserError` for a name that does not exist (with the nearest that does), for a package that
     is missing (with the extra that brings it), or where it cannot be prepared here.
     """
-    if str(config.data_dir).startswith("gs://") and not importlib.util.find_spec("gcsfs"):
-        raise _missing(config, "gcsfs")
+    _check_bucket(config)
     import tensorflow_datasets as tfds
 
     folder = tfds.core.constants.DATA_DIR if config.data_dir is None else config.data_dir
@@ -153,6 +153,9 @@ def open_tfds(config: TfdsConfig) -> TfdsSource:
         pass
     except ValueError:  # its message is a page
         raise config.refuse("dataset", "name, name/config or name/config:1.2.3") from None
+    except OSError as error:
+        first = str(error).strip().split("\n")[0]
+        raise config.refuse("data_dir", f"a folder or bucket that can be read: {first}") from None
     name = config.dataset.split("/")[0].split(":")[0]
     there = _prepared_in(epath.Path(folder))
     if prepared := there.get(name):
@@ -166,6 +169,22 @@ def open_tfds(config: TfdsConfig) -> TfdsSource:
         )
     _prepare(config)
     return TfdsSource(config, _opened(config))
+
+
+def _check_bucket(config: TfdsConfig) -> None:
+    """Raises `UserError` for an address of no kind that can be read, or read here."""
+    kind, address, _ = str(config.data_dir).partition("://")
+    if not address:
+        return
+    if kind not in BUCKETS:
+        known = " or ".join(f"{known}://" for known in BUCKETS)
+        raise config.refuse("data_dir", f"a folder, or a bucket: {known}")
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(kind)
+    except ImportError:
+        raise _missing(config, BUCKETS[kind]) from None
 
 
 def _opened(config: TfdsConfig) -> Any:

@@ -11,6 +11,7 @@ from scaling.models.kernels import attend
 from scaling.models.layers import Dense, Norm
 from scaling.models.parameter import Stack
 from scaling.models.positions import Rotation, rotate
+from scaling.models.splash import Pattern
 
 
 class Scope(NamedTuple):
@@ -18,11 +19,13 @@ class Scope(NamedTuple):
 
     mask_BTS: bool, true where query t may read key s.
     rotation: of queries and keys, for rotary positions. bias_HTS: added to the logits.
+    pattern: what the mask comes from, where that can be said without a batch.
     """
 
     mask_BTS: jax.Array
     rotation: Rotation | None = None
     bias_HTS: jax.Array | None = None
+    pattern: Pattern | None = None
 
 
 def self_mask(
@@ -98,7 +101,7 @@ class Attention(Dense):
         query = scaled(query, forward.multipliers.attention)
         key, value = forward.recall(self._prefix + "attention", of_source)
         mixed_BTHK = attend(
-            config, query, key, value, scope.mask_BTS, scope.bias_HTS,
+            config, query, key, value, scope.mask_BTS, scope.bias_HTS, scope.pattern, forward.constrain,
             tap=lambda logits: forward.tap(self._prefix + "attention_logits", logits),
         )
         if self._prefix:  # in self-attention a query always has itself to read

@@ -50,8 +50,8 @@ class TransformerConfig(Config):
         the backward pass makes them again; 0: all. The same loss, without the largest array of all.
     remat: what the backward pass recomputes: `none`; `full`, everything inside a block (Chen et al.
         2016); `dots`, everything but products of matrices. The same numbers, less memory.
-    attention: `xla`; `cudnn`, its fused kernel on GPUs; `auto`, cuDNN where it can run. What is named
-        and cannot run is an error.
+    attention: `xla`; `cudnn`, its fused kernel on GPUs; `splash`, JAX's Pallas kernel on TPUs; `auto`,
+        the platform's own where it can run. What is named and cannot run is an error.
     param_dtype: of parameters and their gradients. The update is computed in float32, with moments in
         float32; below half of bfloat16's 2^-8 of a weight it is lost.
     compute_dtype: of activations and products; norms, routers and rotary positions are in float32.
@@ -91,7 +91,7 @@ class TransformerConfig(Config):
     scan_layers: bool = False
     loss_chunk: int = 0
     remat: Literal["none", "full", "dots"] = "none"
-    attention: Literal["xla", "cudnn", "auto"] = "xla"
+    attention: Literal["xla", "cudnn", "splash", "auto"] = "xla"
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     softmax_dtype: Literal["float32", "bfloat16"] = "float32"

@@ -14,6 +14,7 @@ from scaling.models.config import (
 )
 from scaling.models.forward import Forward
 from scaling.models.layers import Norm
+from scaling.models.splash import Pattern
 from scaling.models.transformer import Inputs, Transformer
 
 Batch = dict[str, jax.Array]
@@ -64,7 +65,8 @@ class EncoderDecoder(Transformer):
         read, inputs = Inputs.of(batch, "encoder"), Inputs.of(batch, "decoder")
         encoded_BSD = encode(self, read, forward)
         x_BTD = self.embed(inputs, "decoder", forward)
-        cross = Scope(inputs.segments[:, :, None] == read.segments[:, None, :])
+        pattern = Pattern(inputs.segments, read.segments)
+        cross = Scope(inputs.segments[:, :, None] == read.segments[:, None, :], pattern=pattern)
         x_BTD = run_layers(
             self.layers, x_BTD, self.scope(inputs, "decoder"), inputs.in_use(forward), encoded_BSD, cross
         )

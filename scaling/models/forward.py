@@ -2,16 +2,27 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 Scalar = float | jax.Array
-# Names an activation's logical axes so that it can be given a sharding.
-Constrain = Callable[[jax.Array, tuple[str, ...]], jax.Array]
+Axes = tuple[str, ...]
 # Sees an activation by its name; layers of a stack repeat a name in their order.
 Tap = Callable[[str, jax.Array], None]
+
+
+class Constrain(Protocol):
+    """Where activations are, told by their logical axes."""
+
+    def __call__(self, x: jax.Array, axes: Axes) -> jax.Array:
+        """x, given a sharding."""
+
+    def on_each_device(
+        self, function: Callable[..., jax.Array], inputs: tuple[Axes, ...], output: Axes
+    ) -> Callable[..., jax.Array]:
+        """The function, run on each device's part of its arguments: for kernels, which XLA cannot split."""
 
 
 class KeysValues(NamedTuple):
@@ -67,8 +78,17 @@ def scaled(x: jax.Array, by: Scalar) -> jax.Array:
     return x * jnp.asarray(by, x.dtype)
 
 
-def no_constraint(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-    return x
+class _OneDevice:
+    def __call__(self, x: jax.Array, axes: Axes) -> jax.Array:
+        return x
+
+    def on_each_device(
+        self, function: Callable[..., jax.Array], inputs: tuple[Axes, ...], output: Axes
+    ) -> Callable[..., jax.Array]:
+        return function
+
+
+no_constraint = _OneDevice()
 
 
 def no_tap(name: str, x: jax.Array) -> None:

@@ -1,25 +1,38 @@
 """Implementations of attention by name. A named one runs or says why it cannot; none is swapped."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
+from scaling.models import splash
 from scaling.models.config import TransformerConfig
+from scaling.models.forward import Constrain, no_constraint
 from scaling.models.layers import soft_capped
+from scaling.models.splash import Pattern
 
 
-def chosen_attention(config: TransformerConfig, platform: str) -> str:
-    """`xla` or `cudnn`, what `config.attention` comes to on a platform (`cpu`, `gpu`, `tpu`).
+def chosen_attention(
+    config: TransformerConfig, platform: str, lengths: Mapping[str, int], prefix: bool = False
+) -> str:
+    """`xla`, `cudnn` or `splash`, what `config.attention` comes to on a platform (`cpu`, `gpu`, `tpu`).
 
-    `auto` takes cuDNN where it can run. Raises `UserError` where the one that is named cannot.
+    `auto` takes cuDNN or splash where it can run. lengths: of each stack's rows. prefix: whether a
+    decoder's rows have a part that is read in both directions.
+    Raises `UserError` where the one that is named cannot run.
     """
     if config.attention == "xla":
         return "xla"
-    obstacle = _cudnn_obstacle(config, platform)
+    obstacles = {
+        "cudnn": _cudnn_obstacle(config, platform),
+        "splash": splash.obstacle(config, platform, lengths, prefix),
+    }
     if config.attention == "auto":
-        return "xla" if obstacle else "cudnn"
-    if obstacle:
-        raise config.refuse("attention", f"'xla' or 'auto': cuDNN's kernel {obstacle}")
-    return "cudnn"
+        return next((name for name, obstacle in obstacles.items() if not obstacle), "xla")
+    if obstacle := obstacles[config.attention]:
+        kernel = {"cudnn": "cuDNN's kernel", "splash": "the splash kernel"}[config.attention]
+        raise config.refuse("attention", f"'xla' or 'auto': {kernel} {obstacle}")
+    return config.attention
 
 
 def _cudnn_obstacle(config: TransformerConfig, platform: str) -> str | None:
@@ -41,14 +54,33 @@ def attend(
     value_BSGK: jax.Array,
     mask_BTS: jax.Array,
     bias_HTS: jax.Array | None,
+    pattern: Pattern | None = None,
+    constrain: Constrain = no_constraint,
     tap=lambda logits: None,
 ) -> jax.Array:
     """[B, T, H, K]: values mixed by softmax(queries keys^T + bias) over the keys in the mask.
 
+    By the implementation that the config names; `auto` is for `chosen_attention` to replace.
     Queries come scaled. A query that the mask leaves no key gets what its implementation gives.
-    tap: sees the float32 logits; cuDNN has none to show.
+    pattern: what splash makes its mask of. tap: sees the float32 logits; only `xla` has them to show.
     """
-    if chosen_attention(config, jax.default_backend()) == "cudnn":
+    if config.attention == "auto":
+        raise ValueError("attention is 'auto': chosen_attention says what that comes to")
+    if config.attention == "splash":
+        if pattern is None:
+            raise ValueError("splash attention of a mask that is no pattern")
+        heads = ("batch", "length", "heads", "kv")
+        kv_heads = ("batch", "length", "heads" if config.kv_heads == config.n_heads else "kv_heads", "kv")
+        rows = ("batch", "length")
+
+        def on_device(query, key, value, asking, read):
+            parts = pattern._replace(asking_BT=asking, read_BS=read)
+            return splash.splash(config, query, key, value, parts)
+
+        return constrain.on_each_device(on_device, (heads, kv_heads, kv_heads, rows, rows), heads)(
+            query_BTHK, key_BSGK, value_BSGK, pattern.asking_BT, pattern.read_BS
+        )
+    if config.attention == "cudnn":
         bias = None if bias_HTS is None else bias_HTS[None].astype(query_BTHK.dtype)
         return jax.nn.dot_product_attention(
             query_BTHK, key_BSGK, value_BSGK, bias=bias, mask=mask_BTS[:, None], scale=1.0,

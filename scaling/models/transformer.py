@@ -14,6 +14,7 @@ from scaling.models.forward import Forward, scaled
 from scaling.models.layers import parameter, product, soft_capped
 from scaling.models.parameter import StackName
 from scaling.models.positions import relative_buckets, rotation
+from scaling.models.splash import Pattern
 
 
 class Inputs(NamedTuple):
@@ -91,9 +92,12 @@ class Transformer(nnx.Module):
         whole = row or Row(inputs.segments, inputs.prefix)
         mask_BTS = self_mask(whole.segments, causal, config.window, whole.prefix, whole.asking_T)
         length = whole.segments.shape[1]
+        pattern = None
+        if row is None and inputs.prefix is None:
+            pattern = Pattern(inputs.segments, inputs.segments, causal, config.window)
         if config.positions == "rope":
             turns = rotation(inputs.positions, config.d_head, config.rope_base, length)
-            return Scope(mask_BTS, turns)
+            return Scope(mask_BTS, turns, pattern=pattern)
         if config.positions == "relative":
             # a prefix is read from its left too, so distances of both signs have meaning there
             buckets = relative_buckets(
@@ -106,7 +110,7 @@ class Transformer(nnx.Module):
             table = getattr(self, stack_leaf(side, "relative_bias"))[...]
             bias_TSH = table[jnp.asarray(buckets)[behind_TS + length - 1]]
             return Scope(mask_BTS, None, jnp.moveaxis(bias_TSH, -1, 0))
-        return Scope(mask_BTS)
+        return Scope(mask_BTS, pattern=pattern)
 
     def readout(self, x_BTD: jax.Array, forward: Forward) -> jax.Array:
         """Logits [B, T, V] in the compute dtype."""

@@ -2,10 +2,10 @@
 
 from scaling.partitioning.mesh import (
     MESH_AXES,
+    Constrainer,
     MeshConfig,
     batch_sharding,
     check_batch,
-    constrainer,
     make_mesh,
     parameter_shardings,
 )
@@ -20,11 +20,11 @@ from scaling.partitioning.processes import (
 
 __all__ = [
     "Agreement",
+    "Constrainer",
     "MESH_AXES",
     "MeshConfig",
     "batch_sharding",
     "check_batch",
-    "constrainer",
     "everywhere",
     "is_writer",
     "join_processes",

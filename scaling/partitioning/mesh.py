@@ -9,7 +9,7 @@ without a rule is an error, never silently replicated.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -141,14 +141,28 @@ def batch_sharding(mesh: Mesh, leading_axes: int = 0) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*([None] * leading_axes), ACTIVATION_RULES["batch"]))
 
 
-def constrainer(mesh: Mesh):
-    """A function that pins an activation, named by its logical axes, to its sharding."""
+@dataclasses.dataclass(frozen=True)
+class Constrainer:
+    """Pins an activation, named by its logical axes, to its sharding: `scaling.models`' `Constrain`."""
 
-    def constrain(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-        spec = PartitionSpec(*(ACTIVATION_RULES[axis] for axis in axes))
-        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+    mesh: Mesh
 
-    return constrain
+    def __call__(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, _activation(axes)))
+
+    def on_each_device(
+        self, function: Callable[..., jax.Array], inputs: tuple[tuple[str, ...], ...],
+        output: tuple[str, ...],
+    ) -> Callable[..., jax.Array]:
+        """The function on each device's part; it must need nothing of the others'."""
+        return jax.shard_map(
+            function, mesh=self.mesh, in_specs=tuple(map(_activation, inputs)),
+            out_specs=_activation(output), check_vma=False,
+        )
+
+
+def _activation(axes: tuple[str, ...]) -> PartitionSpec:
+    return PartitionSpec(*(ACTIVATION_RULES[axis] for axis in axes))
 
 
 def _check_divides(mesh: Mesh, rules: dict, axis: str, size: int) -> None:

@@ -19,7 +19,7 @@ from scaling.models import ForwardMultipliers, ModelConfig, Routing, build_model
 from scaling.objectives import LossSums
 from scaling.optim import Hyperparameters, Optimizer, SpikeWatch
 from scaling.parametrizations import forward_multipliers, parameter_rules
-from scaling.partitioning import batch_sharding, check_batch, constrainer, parameter_shardings
+from scaling.partitioning import Constrainer, batch_sharding, check_batch, parameter_shardings
 from scaling.training.accumulation import value_and_gradient
 from scaling.training.loss_scale import LossScale
 from scaling.training.targets_loss import targets_loss
@@ -63,12 +63,15 @@ class TracedProgram:
     """
 
     def __init__(self, experiment: Experiment, mesh: Mesh, bos_id: int, microbatches: int = 1):
-        self.attention = chosen_attention(experiment.model, jax.default_backend())
-        self.model = build_model(experiment.model)
         self.mesh = mesh
         check_batch(self.mesh, "Experiment.batch_size", experiment.batch_size, microbatches)
         check_batch(self.mesh, "EvaluationConfig.batch_size", experiment.evaluation.batch_size)
         self.objective = experiment.build_objective(bos_id)
+        self.attention = chosen_attention(
+            experiment.model, mesh.devices.flat[0].platform, self.objective.lengths._asdict(),
+            prefix="decoder_prefix" in self._abstract_batch(experiment, 1),
+        )
+        self.model = build_model(experiment.model.replace(attention=self.attention))
         self.optimizer = Optimizer(
             experiment.optimizer, experiment.schedule.shape, self.model.specs
         )
@@ -76,7 +79,7 @@ class TracedProgram:
         self._spikes = None if experiment.spikes.policy == "ignore" else experiment.spikes
         self._scaled = experiment.model.compute_dtype == "float16"
         self.measures = _measures(experiment.model)
-        self._constrain = constrainer(self.mesh)
+        self._constrain = Constrainer(self.mesh)
         per_example = exact_train_flops(experiment.model, self.objective.lengths)
         per_step = per_example * experiment.batch_size
         self.max_chunk = int(np.clip(FLOPS_PER_DISPATCH // per_step, 1, MAX_STEPS_PER_DISPATCH))

@@ -65,10 +65,14 @@ def lengths_of(config: ModelConfig, length: int) -> Lengths:
 
 @pytest.fixture(scope="session")
 def loss_and_arguments():
-    """`loss_and_arguments(config, B, T)`: the mean loss of a batch, and its abstract arguments."""
+    """`loss_and_arguments(config, B, T)`: the mean loss of a batch, and its abstract arguments.
 
-    def make(config: ModelConfig, batch_size: int, length: int):
-        model, lengths = build_model(config), lengths_of(config, length)
+    T may be the `Lengths` of both stacks.
+    """
+
+    def make(config: ModelConfig, batch_size: int, length: int | Lengths):
+        model = build_model(config)
+        lengths = length if isinstance(length, Lengths) else lengths_of(config, length)
 
         def loss(params, batch):
             logits = model.apply(params, batch, ForwardMultipliers(config.d_head**-0.5))

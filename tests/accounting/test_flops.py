@@ -5,6 +5,7 @@ import pytest
 
 from scaling.accounting import (
     FLOPS_CONVENTIONS,
+    exact_train_flops,
     forward_flops,
     peak_flops_per_second,
     traced_matmul_flops,
@@ -151,6 +152,27 @@ def test_conventions_meet_where_the_body_dominates():
     config = DecoderConfig(vocab_size=1000, d_model=2048, n_layers=8, n_heads=16, d_ff=8192)
     flops = train_flops(config, Lengths(0, 64), 10**4)
     assert flops["exact"] == pytest.approx(flops["6nd"], rel=0.01)
+
+
+@pytest.mark.parametrize("config", [
+    DecoderConfig(vocab_size=50, d_model=64, n_heads=4, n_kv_heads=2, n_layers=3, scan_layers=True),
+    EncoderDecoderConfig(vocab_size=50, d_model=64, n_heads=4, n_encoder_layers=3),
+], ids=lambda config: config.family)
+def test_the_splash_kernel_counts_as_plain_attention(config, loss_and_arguments):
+    """Nothing is compiled. Its backward pass makes the scores and their gradient's products again, 3 of
+    9 products, and sums outputs times their gradients."""
+    config = config.replace(attention="splash")
+    lengths = Lengths(256 if config.family == "encoder_decoder" else 0, 128)
+    loss, arguments = loss_and_arguments(config, 2, lengths)
+    forward = forward_flops(config, lengths)
+    assert traced_matmul_flops(loss, *arguments) == 2 * sum(forward.values())
+    again = 3 * forward["attention_scores"] // 2
+    outputs = sum(depth * getattr(lengths, stack) for stack, depth in config.depths.items())
+    outputs += lengths.decoder * config.n_decoder_layers if lengths.encoder else 0
+    sums = 2 * outputs * config.d_model
+    assert traced_matmul_flops(jax.grad(loss), *arguments) == 2 * (
+        exact_train_flops(config, lengths) + again + sums
+    )
 
 
 def test_the_counter_knows_scans_conditions_and_loops():

@@ -4,6 +4,7 @@ import importlib.util
 
 import pytest
 
+from scaling.accounting import forward_flops
 from scaling.aot.step import compile_step
 from scaling.aot.target import Target
 from scaling.errors import UserError
@@ -24,6 +25,36 @@ def test_a_step_of_four_chips():
     n_bytes = 3 * 4 * 90_400 / 2  # parameters and two moments in float32, over fsdp
     assert n_bytes <= state <= 1.5 * n_bytes  # small vectors are padded to a tile
     assert {"all-gather"} <= {c.kind for c in step.cost.collectives}
+
+
+@pytest.mark.parametrize(("name", "bindings", "mesh"), [
+    ("decoder_tiny",
+     ("DataConfig.sequence_length=512", "DecoderConfig.n_heads=2", "DecoderConfig.window=100",
+      "DecoderConfig.scan_layers=True"), MeshConfig(data=2, tensor=2)),
+    ("encoder_decoder_prefix_lm", ("DataConfig.sequence_length=255",), MeshConfig(data=2, fsdp=2)),
+])
+def test_splash_attention_is_what_auto_takes(name, bindings, mesh):
+    """Products that its backward pass makes again are in the program, and not in the convention."""
+    experiment = load_experiment(f"models/{name}.gin", bindings).config
+    model = experiment.model.replace(attention="auto", compute_dtype="bfloat16")
+    experiment = experiment.replace(model=model, batch_size=4)
+    scores = forward_flops(model, experiment.lengths)["attention_scores"]  # of one device: a row a device
+    steps = {
+        attention: compile_step(
+            experiment.replace(model=model.replace(attention=attention)), Target.parse("v5e:2x2"), mesh
+        )
+        for attention in ("auto", "xla")
+    }
+    auto = steps["auto"]
+    assert auto.cost.unknown_loops == ()
+    assert auto.cost.flops == pytest.approx(auto.exact_flops + 1.5 * scores, rel=0.01)
+    assert auto.cost.flops > 1.02 * steps["xla"].cost.flops
+
+
+def test_splash_attention_of_rows_that_are_no_whole_blocks():
+    experiment = load_experiment("models/decoder_tiny.gin", ["DecoderConfig.attention='splash'"]).config
+    with pytest.raises(UserError, match="a multiple of 128, and the decoder's have 64"):
+        compile_step(experiment, Target.parse("v5e:2x2"), MeshConfig(data=4))
 
 
 def test_a_layout_that_there_is_not():

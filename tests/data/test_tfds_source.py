@@ -2,9 +2,12 @@
 
 import builtins
 import struct
+import sys
 
+import fsspec
 import pytest
 import tensorflow_datasets as tfds
+from fsspec.implementations.memory import MemoryFileSystem
 
 from scaling.data import DataConfig, TfdsConfig, TokenizerConfig, prepare
 from scaling.data.documents import read_documents
@@ -101,6 +104,29 @@ def test_a_dataset_by_name_is_read_without_tensorflow(dataset, data_dir, tmp_pat
     assert manifest["duplicates"] == ["train:20 = validation:1"], "the training copy is dropped"
 
 
+@pytest.fixture
+def bucket(data_dir, monkeypatch):
+    """The same folder in a bucket that is kept in memory, opened as those of S3 are."""
+
+    class Bucket(MemoryFileSystem):
+        protocol, store, pseudo_dirs = "s3", {}, [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.replace("s3://", "memory://"))
+
+    monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "s3", Bucket)
+    fsspec.filesystem("s3").put(str(data_dir), "/bucket/datasets", recursive=True)
+    return "s3://bucket/datasets"
+
+
+def test_a_bucket_is_read_a_shard_at_a_time(bucket, tmp_path):
+    documents, _ = prepared(config_of(bucket, "scaling_records"), tmp_path)
+    assert documents == {"train": TEXTS["train"][:-1], "validation": TEXTS["validation"]}
+    assert "did you mean 'scaling_records'?" in refused(config_of(bucket, "scaling_recrods"))
+    assert "holds of it: scaling_records:1.0.0" in refused(config_of(bucket, "scaling_records:2.0.0"))
+
+
 def test_slices_and_held_out_documents(data_dir, tmp_path):
     config = config_of(data_dir, "scaling_records", train_split="train[2:10]", validation_split=None)
     documents, _ = prepared(config.replace(validation_fraction=0.25), tmp_path)
@@ -124,8 +150,12 @@ def test_mistakes_are_one_line_that_offers_what_is_valid(data_dir, monkeypatch):
         config_of(data_dir, "scaling_records", text="body")
     )
     assert "TfdsConfig.dataset" in refused(config_of(data_dir, "c4/en:x.y"))
+    assert "expected a folder, or a bucket: gs:// or s3:// or az://" in refused(config_of("http://x", "c4"))
+    for package in ("gcsfs", "s3fs"):
+        monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    assert "needs the package gcsfs; pip install 'scaling[data]'" in refused(config_of("gs://b", "c4"))
+    assert "needs the package s3fs; pip install s3fs" in refused(config_of("s3://b", "c4"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "pip install 'scaling[data]'" in refused(config_of("gs://bucket", "c4"))
     unprepared = refused(config_of(data_dir, "wiki40b/en"))
     assert "needs the package h5py; pip install 'scaling[data]'" in unprepared
 

@@ -12,9 +12,9 @@ from jax.sharding import PartitionSpec
 from scaling.errors import UserError
 from scaling.models import DecoderConfig, ParamSpec, build_model
 from scaling.partitioning import (
+    Constrainer,
     MeshConfig,
     check_batch,
-    constrainer,
     make_mesh,
     parameter_shardings,
 )
@@ -143,7 +143,7 @@ def test_an_axis_without_a_rule_is_an_error():
     with pytest.raises(KeyError, match="planet"):
         parameter_shardings(mesh, {"router": spec})
     with pytest.raises(KeyError, match="planet"):
-        constrainer(mesh)(np.zeros(4), ("planet",))
+        Constrainer(mesh)(np.zeros(4), ("planet",))
     assert set(ACTIVATION_RULES) - {"batch", "expert_batch", "length"} <= set(PARAMETER_RULES)
 
 
