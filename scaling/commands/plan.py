@@ -17,7 +17,8 @@ from scaling.commands.tables import table
 from scaling.data import MixtureConfig, PreparedData, prepare
 from scaling.errors import UserError
 from scaling.experiment import Experiment
-from scaling.gin_config import describes_study, load_study, to_gin
+from scaling.gin_config import describes_study, load_study
+from scaling.gin_text import to_gin
 from scaling.laws.design import NOISE, Expectation, expect
 from scaling.results.record import PARAMETER_CONVENTIONS
 from scaling.sweeps.calibration import expected_seconds

@@ -12,7 +12,7 @@ from scaling.commands.arguments import add_binding
 from scaling.commands.experiments import read_experiment
 from scaling.config import did_you_mean
 from scaling.errors import UserError
-from scaling.gin_config import to_gin
+from scaling.gin_text import to_gin
 from scaling.partitioning import MeshConfig
 
 

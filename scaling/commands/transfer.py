@@ -15,7 +15,8 @@ from scaling.commands.sweep import run_entries
 from scaling.commands.tables import console as results_console
 from scaling.data import prepare
 from scaling.errors import UserError
-from scaling.gin_config import load_transfer_study, to_gin
+from scaling.gin_config import load_transfer_study
+from scaling.gin_text import to_gin
 from scaling.results import read_records
 from scaling.sweeps.folder import write_plan
 from scaling.sweeps.status import read_entries

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from scaling.experiment import Experiment
-    from scaling.gin_config import to_gin
+    from scaling.gin_text import to_gin
     from scaling.training import StopRequest, train
     from scaling.training.runtime import set_up_runtime
 

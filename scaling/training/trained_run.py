@@ -3,7 +3,6 @@
 import json
 
 import jax
-import jax.numpy as jnp
 from etils import epath
 
 from scaling.data import prepare
@@ -50,7 +49,7 @@ def open_trained(run_dir: epath.PathLike) -> tuple[TrainedModel, int]:
         )
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
-        lambda spec: jax.ShapeDtypeStruct(spec.shape, jnp.float32, sharding=device),
+        lambda spec: jax.ShapeDtypeStruct(spec.shape, experiment.model.param_dtype, sharding=device),
         build_model(experiment.model).specs,
     )
     params = checkpoints.restore_params(step, abstract)

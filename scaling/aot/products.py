@@ -1,0 +1,47 @@
+"""FLOPs of one product of matrices in a compiled program."""
+
+import math
+import re
+
+import numpy as np
+
+from scaling.aot.hlo import Computation, Instruction
+
+
+def product_flops(within: Computation, instruction: Instruction) -> float:
+    """Of a product of matrices; TPUs write it as a convolution, heads as its spatial dimensions."""
+    if instruction.opcode not in ("dot", "convolution"):
+        return 0
+    operands = within.operands(instruction)
+    left, right = (operands[i].arrays[0].dims for i in (0, 1))
+    if instruction.opcode == "dot":
+        contracted = math.prod(left[i] for i in instruction.numbers("lhs_contracting_dims"))
+        return 2 * instruction.arrays[0].size * contracted
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.rest)
+    out = instruction.arrays[0].dims
+    flops = 2 * out[labels[3].index("b")] * out[labels[3].index("f")] * right[labels[2].index("i")]
+    window = _window(instruction.rest)
+    for d in range(len(labels[1]) - 2):
+        flops *= _valid(
+            left[labels[1].index(str(d))], out[labels[3].index(str(d))], right[labels[2].index(str(d))],
+            *(window[name][d] if name in window else default
+              for name, default in (("stride", 1), ("pad", 0), ("lhs_dilate", 1), ("rhs_dilate", 1))),
+        )
+    groups = instruction.attribute("batch_group_count")
+    return flops / int(groups) if groups else flops
+
+
+def _window(rest: str) -> dict[str, list[int]]:
+    """Low padding and sizes of each spatial dimension."""
+    found = re.search(r"window=\{([^}]*)\}", rest)
+    pairs = (item.split("=") for item in found[1].split()) if found else ()
+    return {name: [int(part.split("_")[0]) for part in value.split("x")] for name, value in pairs}
+
+
+def _valid(
+    n_left: int, n_out: int, n_kernel: int, stride: int, pad: int, left_dilation: int, kernel_dilation: int
+) -> int:
+    """Pairs of output and kernel positions that meet a value, not padding or the gaps of dilation."""
+    position = np.arange(n_out)[:, None] * stride + np.arange(n_kernel) * kernel_dilation - pad
+    inside = (position >= 0) & (position <= (n_left - 1) * left_dilation)
+    return int((inside & (position % left_dilation == 0)).sum())
