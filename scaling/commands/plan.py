@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from scaling.commands.aot import add_aot_arguments, check_fits
-from scaling.commands.arguments import add_binding
+from scaling.commands.arguments import add_binding, sweep_folder
 from scaling.commands.experiments import read_experiment
 from scaling.commands.tables import console as results_console
 from scaling.commands.tables import table
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.mesh or args.slices != 1:
         raise UserError("--mesh and --slices say where to compile for: expected --aot with them")
     make_plan(
-        args.study, args.binding, pathlib.Path(args.out), n_workers=args.workers,
+        args.study, args.binding, sweep_folder(args.out), n_workers=args.workers,
         calibrate=not args.no_calibration, as_json=args.json, noise=args.noise,
         transfer=args.transfer,
     )

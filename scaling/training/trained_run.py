@@ -11,11 +11,13 @@ from scaling.experiment import Experiment
 from scaling.generation import TrainedModel
 from scaling.models import build_model
 from scaling.results import read_record
+from scaling.results.buckets import check_bucket
 from scaling.training.checkpoints import Checkpoints
 
 
 def read_run(run_dir: epath.PathLike) -> Experiment:
     """The experiment of a run's folder. Raises `UserError` where there is none."""
+    check_bucket(run_dir)
     path = epath.Path(run_dir) / "experiment.json"
     try:
         data = json.loads(path.read_text())
