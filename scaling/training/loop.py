@@ -27,6 +27,7 @@ def train(
     keep_last: int = 2,
     keep_best: int = 0,
     trunk: epath.PathLike | None = None,
+    upcoming: Experiment | None = None,
     progress_bar: bool = False,
 ) -> RunRecord:
     """Trains to the end, from the last checkpoint if there is one, and writes the record once.
@@ -45,6 +46,7 @@ def train(
       keep_last, keep_best: how many of the newest checkpoints, and of those with the lowest validation
         loss, are kept; with `keep_best` every evaluation that is among the best saves one.
       trunk: folder of the run that this one branches from, if it has not begun yet.
+      upcoming: what this process may train next; its program is compiled beside this run's updates.
       progress_bar: draws one on the terminal; `progress.json` is kept in any case.
 
     Raises:
@@ -57,6 +59,8 @@ def train(
     if record is None:
         keep = {"keep": keep_steps, "keep_last": keep_last, "keep_best": keep_best}
         run = Run(experiment, run_dir, tags or {}, config_gin, mesh, checkpoint_seconds, keep, trunk)
+        if upcoming is not None:
+            run.compile_ahead(upcoming)
         with RunProgress(run_dir, experiment.n_steps, progress_bar, is_writer()) as progress:
             record = run.finish(stop, progress)
         # where somebody else finished it first, theirs stands

@@ -26,7 +26,7 @@ from scaling.training.evaluation import evaluate
 from scaling.training.metrics import MetricsLog
 from scaling.training.noise_scale import noise_scale
 from scaling.training.preemption import Preempted, StopRequest
-from scaling.training.program import Program, program_for
+from scaling.training.program import Program, compile_ahead, program_for
 from scaling.training.progress import RunProgress
 from scaling.training.run_folder import write_experiment
 from scaling.training.traced import TrainState
@@ -93,6 +93,11 @@ class Run:
         self.saved_at, self.saved_clock = 0, time.monotonic()
         self.checkpoints = Checkpoints(run_dir, **keep)
         self.keep_best = keep["keep_best"]
+
+    def compile_ahead(self, upcoming: Experiment) -> None:
+        """Begins with the program of another run, where it reads the same data."""
+        if upcoming.data == self.experiment.data:
+            compile_ahead(upcoming, self.mesh, self.data.bos_id)
 
     def finish(self, stop: StopRequest | None, progress: RunProgress) -> RunRecord:
         """Each chunk of updates is dispatched before the metrics of the one before are read, so that
