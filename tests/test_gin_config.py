@@ -5,7 +5,8 @@ import pytest
 
 from scaling import optim
 from scaling.errors import UserError
-from scaling.gin_config import CONFIGURABLES, describes_study, load_experiment, load_study, to_gin
+from scaling.gin_config import CONFIGURABLES, describes_study, load_experiment, load_study
+from scaling.gin_text import to_gin
 from scaling.sweeps.ladder import DERIVED_FIELDS
 from scaling.sweeps.plan import plan
 

@@ -17,9 +17,10 @@ EVERYONE = {"errors", "config"}
 ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"commands"},
-    "commands": {"gin_config", "sweeps", "transfer", "aot", "training", "report"},
+    "commands": {"gin_config", "gin_text", "sweeps", "transfer", "aot", "training", "report"},
     "aot": {"training", "accounting", "experiment", "models", "partitioning"},
     "gin_config": {"sweeps", "transfer"},
+    "gin_text": {"sweeps"},
     "sweeps": {"accounting", "experiment", "results"},
     "transfer": {"accounting", "experiment", "results", "sweeps"},
     "training": {"experiment", "accounting", "results", "evaluation"},

@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scaling.gin_config import load_study, to_gin
+from scaling.gin_config import load_study
+from scaling.gin_text import to_gin
 from scaling.results import read_records, runs_table, write_record
 from scaling.results.record import Evaluation
 from scaling.sweeps.folder import write_plan

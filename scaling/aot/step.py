@@ -11,7 +11,8 @@ from typing import Any
 from jax.sharding import AbstractMesh
 
 from scaling.accounting import exact_train_flops
-from scaling.aot.cost import Collective, Cost
+from scaling.aot.collectives import Collective
+from scaling.aot.cost import Cost
 from scaling.aot.target import Target
 from scaling.errors import UserError
 from scaling.experiment import Experiment

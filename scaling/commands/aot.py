@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from scaling.aot.cost import by_kind
+from scaling.aot.collectives import by_kind
 from scaling.aot.search import nearest_fit
 from scaling.aot.step import CompiledStep, check_divides, check_libtpu, compile_step
 from scaling.aot.target import Target, mesh_in_words

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from scaling.commands.aot import add_aot_arguments, check_fits
-from scaling.commands.arguments import add_binding
+from scaling.commands.arguments import add_binding, sweep_folder
 from scaling.commands.experiments import read_experiment
 from scaling.commands.tables import console as results_console
 from scaling.commands.tables import table
 from scaling.data import MixtureConfig, PreparedData, prepare
 from scaling.errors import UserError
 from scaling.experiment import Experiment
-from scaling.gin_config import describes_study, load_study, to_gin
+from scaling.gin_config import describes_study, load_study
+from scaling.gin_text import to_gin
 from scaling.laws.design import NOISE, Expectation, expect
 from scaling.results.record import PARAMETER_CONVENTIONS
 from scaling.sweeps.calibration import expected_seconds
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.mesh or args.slices != 1:
         raise UserError("--mesh and --slices say where to compile for: expected --aot with them")
     make_plan(
-        args.study, args.binding, pathlib.Path(args.out), n_workers=args.workers,
+        args.study, args.binding, sweep_folder(args.out), n_workers=args.workers,
         calibrate=not args.no_calibration, as_json=args.json, noise=args.noise,
         transfer=args.transfer,
     )

@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 
+from scaling.commands.arguments import sweep_folder
 from scaling.report import write_report
 
 
@@ -12,6 +13,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    path = write_report(pathlib.Path(args.sweep), pathlib.Path(args.out) if args.out else None)
+    path = write_report(sweep_folder(args.sweep), pathlib.Path(args.out) if args.out else None)
     print(f"report: {path}")
     return 0

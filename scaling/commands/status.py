@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from scaling.commands.arguments import sweep_folder
 from scaling.commands.tables import console
 from scaling.sweeps.status import print_status, sweep_status
 
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    status = sweep_status(args.sweep)
+    status = sweep_status(sweep_folder(args.sweep))
     if args.json:
         print(json.dumps(status.to_json()))
     else:

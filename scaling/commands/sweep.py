@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from scaling.commands.arguments import add_binding
+from scaling.commands.arguments import add_binding, sweep_folder
 from scaling.commands.engine_options import add_engine_arguments, engine_from, engine_words
 from scaling.commands.plan import check_workers, make_plan
 from scaling.commands.sources import add_source_arguments, entries_of, source_options
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if args.launcher == "tpu" and args.workers is not None:
         raise UserError("--workers: on TPUs they follow from --tpu-slices and --tpu-workers-per-host")
     engine = engine_from(args)
-    root = pathlib.Path(args.out or args.sweep)
+    root = sweep_folder(args.out or args.sweep)
     if args.sweep.endswith(".gin"):
         if not args.out:
             raise UserError(f"{args.sweep} is a study: name the sweep's folder with --out")

@@ -13,9 +13,10 @@ from scaling.commands.experiments import read_experiment
 from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.experiment import Experiment
-from scaling.gin_config import to_gin
+from scaling.gin_text import to_gin
 from scaling.partitioning import MeshConfig
 from scaling.results import RunRecord
+from scaling.results.buckets import check_bucket
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     mesh, keep = parse_mesh(args.mesh), parse_steps("--keep-steps", args.keep_steps, experiment.n_steps)
     if args.keep_last < 1 or args.keep_best < 0:
         raise UserError("--keep-last, --keep-best: expected at least 1 and 0 checkpoints")
-    run_dir = epath.Path(args.run_dir or f"runs/{experiment.run_id}")
+    place = args.run_dir or f"runs/{experiment.run_id}"
+    check_bucket(place, writes=True)
+    run_dir = epath.Path(place)
     from scaling.partitioning import is_writer, join_processes
     from scaling.training import Preempted, StopRequest, train
     from scaling.training.runtime import set_up_runtime

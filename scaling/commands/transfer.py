@@ -8,7 +8,7 @@ import pathlib
 from rich.console import Console
 
 from scaling.commands import transfer_tables
-from scaling.commands.arguments import add_binding
+from scaling.commands.arguments import add_binding, sweep_folder
 from scaling.commands.plan import check_workers
 from scaling.commands.sources import entries_of
 from scaling.commands.sweep import run_entries
@@ -16,7 +16,8 @@ from scaling.commands.tables import console as results_console
 from scaling.data import prepare
 from scaling.errors import UserError
 from scaling.experiment import Experiment
-from scaling.gin_config import load_transfer_study, to_gin
+from scaling.gin_config import load_transfer_study
+from scaling.gin_text import to_gin
 from scaling.results import read_records
 from scaling.sweeps.folder import write_plan
 from scaling.sweeps.status import read_entries
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _tune(args: argparse.Namespace) -> int:
     check_workers(args.workers)
-    root = pathlib.Path(args.out)
+    root = sweep_folder(args.out)
     study = load_transfer_study(args.study, args.binding).config
     data = prepare(study.base.data, log=Console(stderr=True).print)
     runs = proxy_runs(study, data.n_train_tokens)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 from scaling.commands.tables import table
 from scaling.experiment import Experiment
@@ -123,7 +123,7 @@ def show_verified(transfer: TransferFile, path: pathlib.Path, out: Console) -> N
 
 def exponents(rules: TransferredRules) -> list[dict[str, Any]]:
     """One row an axis: fitted exponent and interval, None where it was not scanned; published span."""
-    quantile = float(stats.t.ppf((1 + rules.level) / 2, rules.degrees_of_freedom))
+    quantile = float(stdtrit(rules.degrees_of_freedom, (1 + rules.level) / 2))
     errors = np.sqrt(np.maximum(np.diag(np.array(rules.covariance)), 0))[1:]
     rows = []
     for axis, value, error in zip(AXES, rules.exponents, errors):

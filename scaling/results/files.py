@@ -73,10 +73,13 @@ def writing(path: epath.PathLike):
             errno.EROFS: "the file system is read-only",
             errno.EACCES: "permission denied",
             errno.EPERM: "permission denied",
+            errno.EIO: "the disk reports an error",
             errno.ENOTDIR: "a part of the path is a file, not a folder",
             errno.EEXIST: "a part of the path is a file, not a folder",
         }
         reason = reasons.get(error.errno)
+        if error.errno == errno.ENOENT and str(path).startswith(str(error.filename)):
+            reason = f"{error.filename} is not there and cannot be made"
         if isinstance(error, IsADirectoryError):  # of etils, which gives no number
             reason = "it is a folder"
         if reason:

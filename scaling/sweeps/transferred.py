@@ -12,7 +12,7 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 from scaling.config import Config
 from scaling.errors import UserError
@@ -131,7 +131,7 @@ class TransferredRules(Config):
         row = np.array([1.0, *ratios])
         sd = math.sqrt(max(0.0, row @ np.array(self.covariance) @ row) + self.scatter**2)
         bias = self.bias_at(ratios)
-        half = float(stats.t.ppf((1 + self.level) / 2, self.degrees_of_freedom)) * sd + abs(bias)
+        half = float(stdtrit(self.degrees_of_freedom, (1 + self.level) / 2)) * sd + abs(bias)
         return Prediction(
             learning_rate=2**x,
             standard_deviation=sd,

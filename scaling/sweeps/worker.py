@@ -25,7 +25,7 @@ import scaling
 from scaling.errors import UserError
 from scaling.results import RunRecord, write_record
 from scaling.results.files import writing
-from scaling.sweeps.claims import LEASE_SECONDS, Claim, Claims, crashes
+from scaling.sweeps.claims import LEASE_SECONDS, Claim, Claims, crashes, read_holder
 
 MAX_ATTEMPTS = 3
 LOST_CLAIM = 75  # exit status (EX_TEMPFAIL) of a worker whose run was taken over
@@ -90,6 +90,13 @@ def run_worker(
             with claim:
                 n_trained += _attempt(entry, claim, train, max_attempts)
     return n_trained
+
+
+def next_free(root: Path, entries: list[dict[str, Any]], entry: dict[str, Any]) -> dict[str, Any] | None:
+    """What a worker that has taken `entry` would take next: the first after it that nobody has or had."""
+    after = entries[entries.index(entry) + 1 :]
+    free = (e for e in after if read_holder(root / "runs" / e["run_id"]) is None)
+    return next(free, None)
 
 
 def failed_record(entry: dict[str, Any], reason: str, wall_seconds: float | None) -> RunRecord:

@@ -14,6 +14,7 @@ from etils import epath
 
 from scaling.errors import UserError
 from scaling.experiment import Experiment
+from scaling.results.buckets import check_bucket
 from scaling.training.checkpoints import Checkpoints
 
 # What may differ between a trunk and its branch: none of it changes an update before the decay.
@@ -79,6 +80,7 @@ def branch_point(branch: Experiment, folder: epath.PathLike) -> BranchPoint:
 
     Raises `UserError` for a folder without a run, with another run, or with later checkpoints only.
     """
+    check_bucket(folder)
     folder = epath.Path(folder)
     try:
         data = json.loads((folder / "experiment.json").read_text())

@@ -4,6 +4,7 @@ Runs of one shape share them, in this process through a cache and in others thro
 one.
 """
 
+import concurrent.futures
 import functools
 import time
 from collections.abc import Callable
@@ -113,11 +114,15 @@ class Program(TracedProgram):
             out_shardings=self._everywhere,
         )
 
-_programs: dict[tuple[str, MeshConfig, int], Program] = {}
+
+_Key = tuple[str, MeshConfig, int]
+_programs: dict[_Key, Program] = {}
+_ahead: dict[_Key, concurrent.futures.Future[Program]] = {}
+_thread = concurrent.futures.ThreadPoolExecutor(1, "compile-ahead")
 
 
 def program_for(experiment: Experiment, mesh: MeshConfig, bos_id: int) -> tuple[Program, float]:
-    """The program of the experiment's shape, and the seconds spent compiling it just now.
+    """The program of the experiment's shape, and the seconds spent compiling it, or waiting for it, now.
 
     A worker meets its runs grouped by nothing in particular, so the programs of all shapes of a
     sweep stay; they are small beside the states they train.
@@ -125,5 +130,19 @@ def program_for(experiment: Experiment, mesh: MeshConfig, bos_id: int) -> tuple[
     key = (experiment.shape_key, mesh, bos_id)
     if key in _programs:
         return _programs[key], 0.0
+    if (begun := _ahead.pop(key, None)) is not None:
+        start = time.monotonic()
+        _programs[key] = begun.result()
+        return _programs[key], time.monotonic() - start
     _programs[key] = Program(experiment, mesh, bos_id)
     return _programs[key], _programs[key].compile_seconds
+
+
+def compile_ahead(experiment: Experiment, mesh: MeshConfig, bos_id: int) -> None:
+    """Begins to compile what `program_for` will be asked for, in a thread beside the training.
+
+    What goes wrong there is raised by `program_for`.
+    """
+    key = (experiment.shape_key, mesh, bos_id)
+    if key not in _programs and key not in _ahead:
+        _ahead[key] = _thread.submit(Program, experiment, mesh, bos_id)

@@ -3,7 +3,6 @@
 import json
 
 import jax
-import jax.numpy as jnp
 from etils import epath
 
 from scaling.data import prepare
@@ -12,11 +11,13 @@ from scaling.experiment import Experiment
 from scaling.generation import TrainedModel
 from scaling.models import build_model
 from scaling.results import read_record
+from scaling.results.buckets import check_bucket
 from scaling.training.checkpoints import Checkpoints
 
 
 def read_run(run_dir: epath.PathLike) -> Experiment:
     """The experiment of a run's folder. Raises `UserError` where there is none."""
+    check_bucket(run_dir)
     path = epath.Path(run_dir) / "experiment.json"
     try:
         data = json.loads(path.read_text())
@@ -50,7 +51,7 @@ def open_trained(run_dir: epath.PathLike) -> tuple[TrainedModel, int]:
         )
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
-        lambda spec: jax.ShapeDtypeStruct(spec.shape, jnp.float32, sharding=device),
+        lambda spec: jax.ShapeDtypeStruct(spec.shape, experiment.model.param_dtype, sharding=device),
         build_model(experiment.model).specs,
     )
     params = checkpoints.restore_params(step, abstract)

@@ -9,7 +9,7 @@ scatter is poorly known.
 import dataclasses
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Line:
         return center - half, center + half
 
     def quantile(self, level: float) -> float:
-        return float(stats.t.ppf((1 + level) / 2, self.degrees_of_freedom))
+        return float(stdtrit(self.degrees_of_freedom, (1 + level) / 2))
 
 
 def fit_line(rows: np.ndarray, optima: np.ndarray, errors: np.ndarray) -> Line:

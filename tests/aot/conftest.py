@@ -1,7 +1,8 @@
 import pytest
 
 from scaling.accounting import exact_train_flops
-from scaling.aot.cost import Collective, Cost
+from scaling.aot.collectives import Collective
+from scaling.aot.cost import Cost
 from scaling.aot.step import CompiledStep
 from scaling.gin_config import load_experiment
 

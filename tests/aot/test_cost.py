@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from scaling.aot.cost import by_kind, count
+from scaling.aot.collectives import by_kind
+from scaling.aot.cost import count
 from scaling.aot.hlo import parse
 
 

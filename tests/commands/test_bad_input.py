@@ -189,6 +189,9 @@ def test_run_folders(refused, experiment_gin, tmp_path):
     for folder in (file, file / "below", file / "below" / "deep"):
         assert "cannot write" in refused("train", experiment_gin, "--run-dir", folder)
     assert file.read_text() == "mine\n"
+    nowhere = tmp_path / "link"
+    nowhere.symlink_to("/proc/nowhere")  # where not even root makes folders
+    assert "cannot be made" in refused("train", experiment_gin, "--run-dir", nowhere / "run")
 
 
 def test_a_folder_of_another_experiment(refused, experiment_gin, tmp_path):

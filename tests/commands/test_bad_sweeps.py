@@ -132,6 +132,16 @@ def test_an_engine_that_cannot_be_used(folder, refused, monkeypatch, tmp_path, o
     assert written(folder) == before
 
 
+@pytest.mark.parametrize("command", [
+    ["plan", "sweeps/demo.gin", "--out"], ["sweep", "sweeps/demo.gin", "--out"],
+    ["sweep"], ["status"], ["report"],
+])
+def test_a_sweep_in_a_bucket(refused, monkeypatch, tmp_path, command):
+    monkeypatch.chdir(tmp_path)
+    assert "claim runs with hard links" in refused(*command, "gs://bucket/sweep")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_engines_gin_file(folder, refused, tmp_path):
     file = tmp_path / "engine.gin"
     file.write_text("SlurmConfig.partition = 'gpu'\nSlurmConfig.gpus = -1\n")

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from scaling.errors import UserError
-from scaling.gin_config import load_study, to_gin
+from scaling.gin_config import load_study
+from scaling.gin_text import to_gin
 from scaling.sweeps.folder import PLAN_FILE, read_study, write_plan
 from scaling.sweeps.plan import plan_runs
 from scaling.sweeps.status import read_entries

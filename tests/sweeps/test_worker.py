@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from scaling.sweeps.claims import read_holder
+from scaling.sweeps.claims import Claims, read_holder
+from scaling.sweeps.worker import next_free
 
 
 def test_import_leaves_jax_alone():
@@ -23,6 +24,14 @@ def test_takes_runs_in_the_order_of_the_plan(sweep):
     assert [run for run, _ in sweep.attempts("begin")] == ["r0", "r1", "r2", "r3", "r4"]
     assert sweep.worker("w").wait() == 0  # nothing is left to do
     sweep.check_trained_once(5, set())
+
+
+def test_what_comes_next_is_the_first_that_nobody_has(sweep):
+    entries = sweep.plan(4)
+    claims = Claims(sweep.root, "somebody")
+    with claims.acquire("r0"), claims.acquire("r1"):
+        assert next_free(sweep.root, entries, entries[0]) is entries[2]
+    assert next_free(sweep.root, entries, entries[3]) is None
 
 
 @pytest.mark.parametrize(

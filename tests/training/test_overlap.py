@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from scaling.training import loop, train
+from scaling.data import TrainStream
+from scaling.training import train
 from scaling.training.program import Program
 
 
@@ -21,7 +22,7 @@ class Noted:
 @pytest.fixture
 def events(monkeypatch):
     found: list[str] = []
-    train_chunk, next_batches = Program.train_chunk, loop.TrainStream.next_batches
+    train_chunk, next_batches = Program.train_chunk, TrainStream.next_batches
 
     def noted_chunk(self, state, rows, hyperparameters, seed=0, first_example=0):
         state, metrics = train_chunk(self, state, rows, hyperparameters, seed, first_example)
@@ -34,7 +35,7 @@ def events(monkeypatch):
         return next_batches(self, k)
 
     monkeypatch.setattr(Program, "train_chunk", noted_chunk)
-    monkeypatch.setattr(loop.TrainStream, "next_batches", noted_batches)
+    monkeypatch.setattr(TrainStream, "next_batches", noted_batches)
     return found
 
 

@@ -1,6 +1,7 @@
 """What a run leaves behind: one record, true to what it achieved."""
 
 import json
+import threading
 
 import jax
 import numpy as np
@@ -228,6 +229,34 @@ def test_runs_of_one_shape_share_a_program(experiment, data, tmp_path, monkeypat
         alone = train(config, tmp_path / f"alone{i}")
         assert (alone.evaluations, alone.curve) == (together[i + 1].evaluations,
                                                     together[i + 1].curve)
+
+
+def test_the_next_shape_is_compiled_beside_this_ones_training(experiment, tmp_path, monkeypatch):
+    wide = DecoderConfig(vocab_size=257, d_model=16, n_layers=1, n_heads=1, d_ff=64)
+    base, other = experiment(n_steps=30), experiment(n_steps=30, model=wide)
+    alone = [train(config, tmp_path / f"alone{i}") for i, config in enumerate((base, other))]
+    made = []
+
+    class Noted(program_module.Program):
+        def __init__(self, config, *rest):
+            made.append((config.model.d_model, threading.current_thread() is threading.main_thread()))
+            super().__init__(config, *rest)
+
+    monkeypatch.setattr(program_module, "_programs", {})
+    monkeypatch.setattr(program_module, "Program", Noted)
+    first = train(base, tmp_path / "first", upcoming=other)
+    second = train(other, tmp_path / "second")
+    assert made == [(8, True), (16, False)]
+    assert [r.curve for r in (first, second)] == [r.curve for r in alone]
+
+
+def test_what_cannot_be_compiled_ahead_is_told_when_its_turn_comes(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr(program_module, "_programs", {})
+    odd = experiment(model=DecoderConfig(vocab_size=257, d_model=8, n_layers=1, n_heads=1, d_ff=32,
+                                         attention="cudnn"))
+    assert train(experiment(), tmp_path / "good", upcoming=odd).status == "ok"
+    with pytest.raises(UserError, match="cuDNN"):
+        train(odd, tmp_path / "odd")
 
 
 def test_another_shape_needs_another_program(experiment, data):
