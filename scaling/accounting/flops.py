@@ -31,7 +31,8 @@ def forward_flops(config: ModelConfig, lengths: Lengths) -> dict[str, int]:
     Attention scores (queries with keys, weights with values) count the full square: causal masking
     zeroes half of it and saves nothing here. A kernel counts as much: what splash skips of the square, and
     what its backward pass makes again, changes nothing. Cross-attention is counted with attention, a
-    shared expert with the MLP. Experts without a capacity compute `experts_per_token` rows for each position.
+    shared expert with the MLP. Experts without a capacity compute `experts_per_token` rows for each
+    position.
     """
     d_model, queries = config.d_model, config.d_model * config.d_model
     keys = d_model * config.kv_heads * config.d_head

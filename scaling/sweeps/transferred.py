@@ -105,9 +105,9 @@ class TransferredRules(Config):
         variance = float(row @ np.array(self.batch_covariance) @ row)
         if variance == 0:
             return None
-        quantile = stats.t.ppf((1 + self.level) / 2, self.batch_degrees_of_freedom)
+        quantile = float(stdtrit(self.batch_degrees_of_freedom, (1 + self.level) / 2))
         best = self.batch_size * 2 ** (row[1] * self.batch_horizon_exponent)
-        factor = 2 ** float(quantile * math.sqrt(variance))
+        factor = 2 ** (quantile * math.sqrt(variance))
         return float(best / factor), float(best * factor)
 
     def octaves(self, d_model: int, n_layers: int, batch_size: int, n_tokens: float) -> np.ndarray:

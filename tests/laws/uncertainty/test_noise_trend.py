@@ -44,7 +44,7 @@ def test_steady_noise_has_a_trend_as_seldom_as_the_test_says(make_line):
     found = [trend_of(make_line(runs=24, seed=seed), np.repeat(np.linspace(40, 42.3, 4), 6))
              for seed in range(150)]
     seen = sum(trend.per_efold != 0 for trend in found)
-    assert seen <= stats.binom.ppf(0.999, 150, 0.08)  # 5%, and a sandwich from 24 runs that is a little small
+    assert seen <= stats.binom.ppf(0.999, 150, 0.08)  # 5%, and from 24 runs the sandwich is a little small
 
 
 def test_checkpoints_of_a_run_are_one_witness(make_line):
