@@ -51,7 +51,8 @@ class Straightened:
             residual, slopes, curvature + added, weights, problem.objective,
             np.maximum(gradient, 1e-11 * problem.gradient_scale(np.ones(len(theta)))),
             np.zeros(theta.shape[1], bool),
-            np.maximum(problem.low - theta, -_LONGEST_STEP), np.minimum(problem.high - theta, _LONGEST_STEP),
+            np.maximum(problem.low - theta, -_LONGEST_STEP),
+            np.minimum(problem.high - theta, _LONGEST_STEP),
         )
 
     def take(self, problems: np.ndarray) -> "Straightened":

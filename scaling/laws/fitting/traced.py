@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -94,7 +95,8 @@ class Traced(Problem):
                 for at in range(0, len(data), _BLOCKS):
                     given = _filled_up(of_block[at : at + _BLOCKS]), _filled_up(data[at : at + _BLOCKS])
                     parts.append(run(*given, delta, self.centring.matrix, self.centring.offset))
-            each, bent = (np.concatenate([np.asarray(a) for a in part])[: len(data)] for part in zip(*parts))
+            each, bent = (np.concatenate([np.asarray(a) for a in arrays])[: len(data)]
+                          for arrays in zip(*parts))
             points[rows] = each.reshape(len(rows), blocks * _POINTS, -1)[:, :n]
             curvature[rows] = bent.reshape(len(rows), blocks, p, p).sum(axis=1)
         return points[:, :, 0], points[:, :, 1:], curvature
@@ -160,21 +162,16 @@ def _predictor(form: SmoothForm):
             else:
                 values[parameter.name] = jnp.exp(natural[i]) if parameter.logarithmic else natural[i]
         given = {**values, **dict(form.fixed)}
-        return jnp.log(form.value(_Namespace(given), _Namespace(columns), jnp))
+        return jnp.log(form.value(SimpleNamespace(**given), SimpleNamespace(**columns), jnp))
 
     return log_value
-
-
-class _Namespace:
-    def __init__(self, values: dict):
-        self.__dict__.update(values)
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(form: SmoothForm, objective: Objective):
     """(theta (blocks, p), data (blocks, rows, points), delta, matrix, offset) -> log of the law and its
-    derivatives (blocks, points, 1 + p), pulled second derivatives (blocks, p, p). The rows of data: targets,
-    weights, scale, columns."""
+    derivatives (blocks, points, 1 + p), pulled second derivatives (blocks, p, p). The rows of data:
+    targets, weights, scale, columns."""
     import jax
     import jax.numpy as jnp
 
