@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
         return fit_mistuning.run(args)
     if args.compete or args.multiverse is not None:
         return _compare(args)
+    for text in args.at:
+        point(text)  # a slip of the pen is told before the fit, a wrong column after it
     law = fit_one(args) if args.law else fit_from(args)
     own = law if isinstance(law, LawFit) else getattr(law, "chinchilla", None)
     predictions = [_predicted(_own(own, "--at"), text) for text in args.at]

@@ -116,6 +116,12 @@ def test_one_size_is_refused(surface):
         fit_chinchilla(runs)
 
 
+def test_one_loss_for_all_is_refused(surface):
+    """No law is better than another there: N* came out infinite, in the middle of the table."""
+    with pytest.raises(FitError, match="all measurements are 3;"):
+        fit_chinchilla(surface.sweep().assign(loss=3.0))
+
+
 def test_losses_that_rise_with_size_are_refused(surface):
     runs = surface.sweep()
     runs["loss"] = 1.0 + 1e-3 * runs.n_params**0.3 + 100 * runs.n_tokens**-0.4

@@ -138,6 +138,8 @@ def fit_form(
     for name in form.columns:
         if name not in form.steady and len(np.unique(columns[name])) < 2:
             raise FitError(f"{form.name}: all runs have the same {name}, so its part is free")
+    if len(np.unique(loss)) < 2:
+        raise FitError(f"{form.name}: all measurements are {loss[0]:.6g}; a law needs some that differ")
     goal = objective_by_name(objective, delta)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = {name: np.log(columns[name]) for name in form.columns}

@@ -3,17 +3,22 @@
 import contextlib
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 
 from scaling.laws.fitting.objectives import Objective
 from scaling.laws.fitting.problem import Problem
+from scaling.laws.fitting.straightened import Straightened
 from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import SmoothForm
 from scaling.results.cache_folder import keep_compiled_programs
 
-_BATCH = 8  # problems a call: one compilation serves every number of problems, and few are filled up
-_LEAST_POINTS = 32
+# A call works on so many blocks of so many points, each block of any problem: one compilation (4 seconds)
+# serves every number of problems and of points.
+_BLOCKS, _POINTS = 8, 64
+_SHARP = 0.02  # delta, in units of the residuals
+_AT_ONCE = 1 << 12  # blocks made ready at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,43 +39,99 @@ class Traced(Problem):
     def log_value(self, theta: np.ndarray) -> np.ndarray:
         return self.form.log_value(self.centring.to_natural(theta), self.columns)
 
-    @property
-    def _filled(self) -> np.ndarray:
-        """Rows of the points, filled up to a size that many data sets share (2^k or 3 * 2^k): it is
-        compiled for once. The added ones repeat the first point, and count nothing."""
-        n = self.log_target.shape[-1]
-        power = max(_LEAST_POINTS, 1 << (n - 1).bit_length())
-        return np.arange(3 * power // 4 if n <= 3 * power // 4 else power) % n
-
-    def _given(self, at: np.ndarray) -> tuple:
-        scale = np.broadcast_to(np.asarray(self.scale, float), self.log_target.shape[-1:])
-        columns = {name: np.asarray(values, float)[at] for name, values in self.columns.items()}
-        return (self.centring.matrix, self.centring.offset), columns, scale[at]
-
     def jacobian(self, theta: np.ndarray) -> np.ndarray:
-        jax = _jax()
-        with jax.enable_x64(True):
-            given = self._given(self._filled)[:2]
-            n = self.log_target.shape[-1]
-            return np.asarray(_compiled_jacobian(self.form)(theta, *given))[:n]
+        return self._evaluated(theta[None])[1][0]
 
     def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        jax = _jax()
-        n, points = len(theta), self.log_target.shape[-1]
-        at = self._filled
-        target = np.broadcast_to(self.log_target, (n, points))
-        weights = np.broadcast_to(self.weights, (n, points))
-        objective = dataclasses.replace(self.objective, delta=0.0)
-        run = _compiled(self.form, objective)
+        return self.expansion(theta)[:3]
+
+    def expansion(self, theta: np.ndarray) -> tuple[np.ndarray, ...]:
+        """`derivatives`; then what the law's own curvature adds to the Hessian, (problems, p, p), the
+        residuals, (problems, points), and their derivatives, (problems, points, p)."""
+        log_value, jacobian, curvature = self._evaluated(theta)
+        residual, slope = self.objective.residual(log_value, self.log_target, self.scale)
+        used = np.broadcast_to(self.weights > 0, residual.shape)
+        if not used.all():  # a point without weight may lie where the law has no value
+            residual, jacobian = np.where(used, residual, 0.0), np.where(used[:, :, None], jacobian, 0.0)
+            slope = np.where(used, slope, 0.0)
+        loss, force, inside = self.objective.bent(residual, self.objective.delta)
+        pull = self.weights * force * slope
+        turned = np.swapaxes(jacobian, 1, 2)
+        if self.objective.raw:  # the exponential of the law's log is part of the law
+            curvature = curvature + turned @ (pull[:, :, None] * jacobian)
+        slopes = jacobian if np.ndim(slope) == 0 else jacobian * slope[..., None]
+        bend = (self.weights * inside)[:, :, None] * slopes
+        return ((self.weights * loss).sum(axis=-1), (turned @ pull[:, :, None])[:, :, 0],
+                np.swapaxes(slopes, 1, 2) @ bend + curvature, curvature, residual, slopes)
+
+    @property
+    def straightens(self) -> bool:
+        # A wide Huber loss is nearly least squares, whose few kinks Newton's steps pass as well.
+        return self.objective.delta < _SHARP * self.objective.typical(self.log_target)
+
+    def straightened(self, theta, expansion, damping) -> Straightened:
+        gradient = np.abs(expansion[1]).max(axis=-1)
+        return Straightened.of(self, theta, gradient, *expansion[3:], damping)
+
+    def _evaluated(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each problem: log of the law, (problems, points), its derivatives, (problems, points, p), and
+        the sum of its second derivatives, each times the objective's pull, (problems, p, p)."""
+        run = _compiled(self.form, dataclasses.replace(self.objective, delta=0.0))
         delta = np.float64(self.objective.delta)  # one type, one compilation: a Python float is another
-        given, counted = self._given(at), np.arange(len(at)) < points
-        parts = []
-        with jax.enable_x64(True):
-            for begin in range(0, n, _BATCH):
-                rows = np.arange(begin, begin + _BATCH)[:, None] % n  # filled up by repeating
-                out = run(theta[rows[:, 0]], target[rows, at], weights[rows, at] * counted, delta, *given)
-                parts.append([np.asarray(a)[: n - begin] for a in out])
-        return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+        (count, p), n = theta.shape, self.log_target.shape[-1]
+        shared, blocks = self._blocks, -(-n // _POINTS)
+        points, curvature = np.empty((count, n, 1 + p)), np.empty((count, p, p))
+        step = max(1, _AT_ONCE // blocks)
+        for begin in range(0, count, step):
+            rows = np.arange(begin, min(begin + step, count))
+            data = np.empty((len(rows), blocks, 2 + len(shared), _POINTS))
+            for i, (values, fill) in enumerate(((self.log_target, 0.0), (self.weights, 0.0))):
+                data[:, :, i] = _in_blocks(values if len(values) == 1 else values[rows], fill)
+            data[:, :, 2:] = shared.transpose(1, 0, 2)
+            data = data.reshape(len(rows) * blocks, -1, _POINTS)
+            of_block = np.repeat(theta[rows], blocks, axis=0)
+            parts = []
+            with _jax().enable_x64(True):
+                for at in range(0, len(data), _BLOCKS):
+                    given = _filled_up(of_block[at : at + _BLOCKS]), _filled_up(data[at : at + _BLOCKS])
+                    parts.append(run(*given, delta, self.centring.matrix, self.centring.offset))
+            each, bent = (np.concatenate([np.asarray(a) for a in arrays])[: len(data)]
+                          for arrays in zip(*parts))
+            points[rows] = each.reshape(len(rows), blocks * _POINTS, -1)[:, :n]
+            curvature[rows] = bent.reshape(len(rows), blocks, p, p).sum(axis=1)
+        return points[:, :, 0], points[:, :, 1:], curvature
+
+    @functools.cached_property
+    def _blocks(self) -> np.ndarray:
+        """Scale and columns, (1 + columns, blocks, _POINTS). Filled up by the first point."""
+        scale = np.broadcast_to(np.asarray(self.scale, float), self.log_target.shape[-1:])
+        each = [scale, *(np.asarray(values, float) for values in self.columns.values())]
+        return np.concatenate([_in_blocks(values[None], values[0]) for values in each])
+
+    def _sharing(self, part: "Traced") -> "Traced":
+        part.__dict__["_blocks"] = self._blocks  # it does not depend on the problems
+        return part
+
+    def take(self, problems: np.ndarray) -> "Traced":
+        return self._sharing(super().take(problems))
+
+    def with_delta(self, delta: float) -> "Traced":
+        return self._sharing(super().with_delta(delta))
+
+
+def _in_blocks(values: np.ndarray, fill: float) -> np.ndarray:
+    """(rows, points) -> (rows, blocks, _POINTS)."""
+    rows, n = values.shape
+    out = np.full((rows, -(-n // _POINTS) * _POINTS), fill)
+    out[:, :n] = values
+    return out.reshape(rows, -1, _POINTS)
+
+
+def _filled_up(blocks: np.ndarray) -> np.ndarray:
+    """To _BLOCKS, by repeating the last."""
+    if len(blocks) == _BLOCKS:
+        return blocks
+    return blocks[np.minimum(np.arange(_BLOCKS), len(blocks) - 1)]
 
 
 @functools.cache
@@ -85,13 +146,12 @@ def _jax():
 
 
 def _predictor(form: SmoothForm):
-    """(theta (p,), (matrix, offset), columns) -> log of the law (points,), traceable."""
+    """(theta (p,), matrix, offset, columns) -> log of the law (points,), traceable."""
     import jax.numpy as jnp
 
     roots = np.array([p.kind == "constant" for p in form.parameters])
 
-    def log_value(theta, centring, columns):
-        matrix, offset = centring
+    def log_value(theta, matrix, offset, columns):
         # A constant's log is 2 log |root|; its exponential is the root squared, with derivatives
         # that stay finite at zero.
         values = {}
@@ -102,40 +162,29 @@ def _predictor(form: SmoothForm):
             else:
                 values[parameter.name] = jnp.exp(natural[i]) if parameter.logarithmic else natural[i]
         given = {**values, **dict(form.fixed)}
-        return jnp.log(form.value(_Namespace(given), _Namespace(columns), jnp))
+        return jnp.log(form.value(SimpleNamespace(**given), SimpleNamespace(**columns), jnp))
 
     return log_value
 
 
-class _Namespace:
-    def __init__(self, values: dict):
-        self.__dict__.update(values)
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled_jacobian(form: SmoothForm):
-    import jax
-
-    return jax.jit(jax.jacfwd(_predictor(form)))
-
-
 @functools.lru_cache(maxsize=64)
 def _compiled(form: SmoothForm, objective: Objective):
-    """(theta, target, weights, delta, centring, columns, scale) -> value, gradient, Hessian, batched."""
+    """(theta (blocks, p), data (blocks, rows, points), delta, matrix, offset) -> log of the law and its
+    derivatives (blocks, points, 1 + p), pulled second derivatives (blocks, p, p). The rows of data:
+    targets, weights, scale, columns."""
     import jax
     import jax.numpy as jnp
 
     predict = _predictor(form)
 
-    def one(theta, target, weights, delta, centring, columns, scale):
-        law = lambda t: predict(t, centring, columns)  # noqa: E731
+    def one(theta, data, delta, matrix, offset):
+        target, weights, scale, *columns = data
+        law = lambda t: predict(t, matrix, offset, dict(zip(form.columns, columns)))  # noqa: E731
         log_value, jacobian = law(theta), jax.jacfwd(law)(theta)
-        loss, pull, bend = objective.pulls(log_value, target, scale, delta, jnp)
+        pull = objective.pulls(log_value, target, scale, delta, jnp)[1]
         used = weights > 0  # a point without weight may lie where the law has no value
-        loss, pull, bend = (jnp.where(used, weights * a, 0.0) for a in (loss, pull, bend))
-        jacobian = jnp.where(used[:, None], jacobian, 0.0)
+        pull = jnp.where(used, weights * pull, 0.0)
         pulled = lambda t: jnp.where(used, pull * law(t), 0.0).sum()  # noqa: E731
-        hessian = jacobian.T @ (bend[:, None] * jacobian) + jax.hessian(pulled)(theta)
-        return loss.sum(), pull @ jacobian, hessian
+        return jnp.concatenate([log_value[:, None], jacobian], axis=1), jax.hessian(pulled)(theta)
 
-    return jax.jit(jax.vmap(one, in_axes=(0, 0, 0, None, None, None, None)))
+    return jax.jit(jax.vmap(one, in_axes=(0, 0, None, None, None)))

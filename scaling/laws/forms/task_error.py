@@ -1,6 +1,7 @@
 """From loss to the error of a task, and both steps as one law."""
 
 import dataclasses
+from types import SimpleNamespace
 
 from scaling.errors import UserError
 from scaling.laws.forms.grammar import (
@@ -60,9 +61,9 @@ def two_step(loss: Form, error: Form) -> SmoothForm:
 
     def value(p, x, xp):
         p = vars(p)
-        inner = loss.value(_Names({**held_loss, **{n: p[n] for n in loss.names}}), x, xp)
-        outer = _Names({**held_error, **{n: p[renamed[n]] for n in error.names}})
-        return error.value(outer, _Names({"loss": inner}), xp)
+        inner = loss.value(SimpleNamespace(**held_loss, **{n: p[n] for n in loss.names}), x, xp)
+        outer = SimpleNamespace(**held_error, **{n: p[renamed[n]] for n in error.names})
+        return error.value(outer, SimpleNamespace(loss=inner), xp)
 
     def again(parameter: Parameter) -> Parameter:
         """With no share of the loss to start from: its coefficients are found by the first step."""
@@ -78,8 +79,3 @@ def two_step(loss: Form, error: Form) -> SmoothForm:
         value=value,
         objective=error.objective,
     )
-
-
-class _Names:
-    def __init__(self, values: dict):
-        self.__dict__.update(values)

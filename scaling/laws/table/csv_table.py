@@ -61,7 +61,9 @@ def read_table(path: str | pathlib.Path, expected: str = "n_params, n_tokens, lo
 
 
 def number(text: object) -> float:
-    """The number that a field holds, or nan."""
+    """The number that a field holds, or nan. Python's 1_000 is a habit of thousands, not of tables."""
+    if isinstance(text, str) and "_" in text:
+        return np.nan
     try:
         return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):

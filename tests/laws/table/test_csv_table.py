@@ -36,6 +36,7 @@ def path(tmp_path):
         (GOOD.replace("4.0", "1e400"), "row 1, column loss: inf is not a positive"),
         (GOOD.replace("4.0", "1e-400"), "row 1, column loss: 0.0 is not a positive"),
         (GOOD.replace("1e5", '"100,000"'), "row 1, column n_params: .* without thousands separators"),
+        (GOOD.replace("1e5", "100_000"), "row 1, column n_params: .* without thousands separators"),
         (GOOD.replace("4.0", '"4,0"'), "row 1, column loss: .* with a decimal point"),
         (GOOD.replace("1e5", "7B"), "row 1, column n_params: .* write it as 7e9"),
         (GOOD.replace("4.0", "4%"), "row 1, column loss: .* without the percent sign"),
