@@ -46,7 +46,7 @@ def show_transfer(transfer: TransferFile, path: pathlib.Path, out: Console) -> N
               f" decay timescale {rules.decay_timescale:g}, warm-up {rules.warmup_fraction:.0%},"
               f" readout lr {rules.unembedding_lr:g}", soft_wrap=True)
     out.print(f"noise of a run {transfer.noise:.4f} nats, scatter of shapes {rules.scatter:.2f} octaves")
-    if (critical := critical_batch(transfer.cells)) is not None:
+    if (critical := critical_batch(transfer.base, transfer.cells)) is not None:
         out.print(_critical(critical), soft_wrap=True)
     for note in transfer.notes:
         out.print(f"note: {note}", soft_wrap=True)
@@ -96,11 +96,12 @@ def show_applied(
         f", at least {regret.equivalent_share:.1%} of its {regret.flops:.3g} FLOPs")
     out.print(f"expected regret {regret.nats:.4f} nats{share} (sd {best.standard_deviation:.2f} octaves,"
               f" bias {best.bias:+.2f})")
-    if (critical := critical_batch(transfer.cells)) is not None:
+    if (critical := critical_batch(transfer.base, transfer.cells)) is not None:
         excess = critical.excess_tokens(experiment.tokens_per_step, experiment.n_tokens)
-        out.print(f"{_critical(critical)}; at these, {found['critical_batch']:,.0f}: the batch of"
-                  f" {experiment.tokens_per_step:,} tokens costs {excess:.0%} more tokens than tiny ones",
-                  soft_wrap=True)
+        at, most = found["critical_batch"], "" if critical.tokens else "at most "
+        out.print(f"{_critical(critical)}{'' if at is None else f'; at these, {at:,.0f}'}: the batch of"
+                  f" {experiment.tokens_per_step:,} tokens costs {most}{excess:.1%} more tokens than tiny"
+                  " ones", soft_wrap=True)
     out.print(judged.line, soft_wrap=True)
 
 
@@ -138,7 +139,7 @@ def applied_json(
     transfer: TransferFile, experiment: Experiment, best: Prediction, regret: Regret, judged: Verdict
 ) -> dict[str, Any]:
     rules = transfer.rules
-    critical = critical_batch(transfer.cells)
+    critical = critical_batch(transfer.base, transfer.cells)
     return {
         "target": shape_name(experiment.model),
         "n_tokens": experiment.n_tokens,
@@ -185,9 +186,12 @@ def _published_span(rules: TransferredRules, experiment: Experiment) -> list[flo
 
 def _critical(critical: CriticalBatch) -> str:
     """Of the proxies, in words."""
+    said = "critical batch by gradient noise (twice the fewest tokens, twice the fewest steps):"
+    if critical.tokens is None:
+        return (f"{said} above {critical.bound:,.0f} tokens, beyond what so few batches can tell"
+                " (EvaluationConfig.noise_scale_batches)")
     grows = "" if critical.exponent is None else f", and as tokens^{critical.exponent:.2f}"
-    return (f"critical batch by gradient noise (twice the fewest tokens, twice the fewest steps):"
-            f" {critical.tokens:,.0f} tokens after {critical.n_tokens:,} of training{grows}")
+    return f"{said} {critical.tokens:,.0f} tokens after {critical.n_tokens:,} of training{grows}"
 
 
 def _range(interval: Sequence[float] | None, otherwise: str) -> str:
