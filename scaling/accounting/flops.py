@@ -31,7 +31,8 @@ def forward_flops(config: ModelConfig, lengths: Lengths) -> dict[str, int]:
     Attention scores (queries with keys, weights with values) count the full square: causal masking
     zeroes half of it and saves nothing here. A kernel counts as much: what splash skips of the square, and
     what its backward pass makes again, changes nothing. Cross-attention is counted with attention, a
-    shared expert with the MLP. Experts without a capacity compute `experts_per_token` rows for each position.
+    shared expert with the MLP. Experts without a capacity compute `experts_per_token` rows for each
+    position.
     """
     d_model, queries = config.d_model, config.d_model * config.d_model
     keys = d_model * config.kv_heads * config.d_head
@@ -55,6 +56,16 @@ def forward_flops(config: ModelConfig, lengths: Lengths) -> dict[str, int]:
             flops["attention_scores"] += depth * 2 * 2 * length * read * d_model
     flops["unembedding"] = 2 * lengths.targets * d_model * config.vocab_size
     return flops
+
+
+def unmasked_score_flops(config: ModelConfig, lengths: Lengths) -> int:
+    """Of `forward_flops`' attention scores, those that causal masks leave: what a kernel without waste
+    computes. A decoder's own scores count T (T + 1) / 2 of T x T; an encoder's and cross-attention's are
+    whole. Segments, prefixes and windows are not looked at."""
+    masked = lengths.decoder * (lengths.decoder - 1) // 2
+    depth = config.depths.get("decoder", 0)
+    whole = forward_flops(config, lengths)["attention_scores"]
+    return whole - depth * 2 * 2 * masked * config.d_model
 
 
 def exact_train_flops(config: ModelConfig, lengths: Lengths) -> int:
