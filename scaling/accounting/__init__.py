@@ -5,6 +5,7 @@ from scaling.accounting.flops import (
     exact_train_flops,
     forward_flops,
     train_flops,
+    unmasked_score_flops,
 )
 from scaling.accounting.hardware import peak_flops_per_second
 from scaling.accounting.memory import memory_by_group, rules_of_thumb
@@ -22,4 +23,5 @@ __all__ = [
     "traced_matmul_flops",
     "rules_of_thumb",
     "train_flops",
+    "unmasked_score_flops",
 ]

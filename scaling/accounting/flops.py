@@ -58,6 +58,16 @@ def forward_flops(config: ModelConfig, lengths: Lengths) -> dict[str, int]:
     return flops
 
 
+def unmasked_score_flops(config: ModelConfig, lengths: Lengths) -> int:
+    """Of `forward_flops`' attention scores, those that causal masks leave: what a kernel without waste
+    computes. A decoder's own scores count T (T + 1) / 2 of T x T; an encoder's and cross-attention's are
+    whole. Segments, prefixes and windows are not looked at."""
+    masked = lengths.decoder * (lengths.decoder - 1) // 2
+    depth = config.depths.get("decoder", 0)
+    whole = forward_flops(config, lengths)["attention_scores"]
+    return whole - depth * 2 * 2 * masked * config.d_model
+
+
 def exact_train_flops(config: ModelConfig, lengths: Lengths) -> int:
     """The convention `exact`, for one example: forward and backward."""
     return 3 * sum(forward_flops(config, lengths).values())

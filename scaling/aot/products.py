@@ -59,11 +59,10 @@ def _splash_flops(name: str, operands: Sequence[Array]) -> float:
     """Of one call of the kernel; 0 for a name that is not its own.
 
     Over the whole square: a causal or local mask lets it skip blocks, so that it does less.
-    operands: queries [B, H, T, K] and keys [B, G, S, K] are the first two of four axes.
+    operands: queries [B, H, T, K] and keys [B, G, S, K] are the first floating ones; XLA may drop a B of 1.
     """
     kernel = re.match(r"splash_mha_(fwd|dq|dkv)_", name)
     if not kernel:
         return 0
-    queries, keys = [operand.dims for operand in operands if len(operand.dims) == 4][:2]
-    n_rows, n_heads, n_queries, d_head = queries
-    return PRODUCTS[kernel[1]] * 2 * n_rows * n_heads * n_queries * keys[2] * d_head
+    queries, keys = [operand for operand in operands if operand.dtype in ("f32", "bf16")][:2]
+    return PRODUCTS[kernel[1]] * 2 * queries.size * keys.dims[-2]

@@ -19,6 +19,7 @@ from scaling.accounting import (
     rules_of_thumb,
     traced_matmul_flops,
     train_flops,
+    unmasked_score_flops,
 )
 from scaling.commands.arguments import add_binding
 from scaling.commands.tables import console, table
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         "n_active_params": active_parameters(experiment.model, n_params),
         "lengths": lengths._asdict(),
         "forward_flops": forward_flops(experiment.model, lengths),
+        "unmasked_score_flops": unmasked_score_flops(experiment.model, lengths),
         "train_flops": train_flops(experiment.model, lengths, experiment.n_examples),
         "traced_forward_flops": _traced(experiment),
         "memory_bytes": memory,
@@ -93,7 +95,7 @@ def _leaves(config: Config) -> Iterator[tuple[str, Any]]:
 
 def _traced(experiment: Experiment) -> int:
     """Matrix-product FLOPs of one example's forward pass in the traced program."""
-    model = build_model(experiment.model)
+    model = build_model(experiment.model.replace(attention="xla"))
     params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), model.specs)
     row = np.zeros((1, experiment.data.sequence_length + 1), np.int32)
     batch = experiment.build_objective(bos_id=1).example(row)
@@ -116,6 +118,7 @@ def _show(result: dict[str, Any]) -> None:
         out.print(f"  active of these, for one token: {active:,}")
     positions = ", ".join(f"{name} {n}" for name, n in result["lengths"].items() if n)
     _sums(out, f"forward FLOPs of a row ({positions})", result["forward_flops"], ",.0f")
+    out.print(f"  of the attention scores, causal masks leave: {result['unmasked_score_flops']:,}")
     out.print(f"  counted in the traced program: {result['traced_forward_flops']:,}")
     for name, flops in result["train_flops"].items():
         out.print(f"  C ({name}): {flops:.4e}")

@@ -113,7 +113,7 @@ def selected(args, needed: Iterable[str] = ("n_params", "n_tokens", "loss")) -> 
     if path.is_dir():
         table = sweep_table(path, args.params_convention or "body_and_head")
         table = table[table["tag_role"] == "sweep"].reset_index(drop=True)
-        if args.task:
+        if args.task or "task_error" in needed:
             table = with_task(table, args.task, str(path))
     elif args.params_convention:
         raise UserError("--params-convention is for a sweep; a CSV says itself what n_params are")
@@ -126,13 +126,16 @@ def selected(args, needed: Iterable[str] = ("n_params", "n_tokens", "loss")) -> 
     return select(table, where=args.where, drop=args.drop)
 
 
-def with_task(table: pd.DataFrame, task: str, where: str) -> pd.DataFrame:
-    """The error of one task as the column `task_error`. Raises `UserError`."""
+def with_task(table: pd.DataFrame, task: str | None, where: str) -> pd.DataFrame:
+    """The error of one task as the column `task_error`. Raises `UserError`, also if none is named."""
     matches = (re.fullmatch("task_(.+)_error", column) for column in table)
     tasks = [match[1] for match in matches if match]
+    if not tasks:
+        raise UserError(f"{where}: its runs were asked no task with choices")
+    if task is None:
+        raise UserError(f"{where}: a law of a task's error; say whose with --task: {', '.join(tasks)}")
     if task not in tasks:
-        known = did_you_mean(task, tasks) if tasks else "; they were asked none with choices"
-        raise UserError(f"{where}: its runs were not asked the task {task!r}{known}")
+        raise UserError(f"{where}: its runs were not asked the task {task!r}{did_you_mean(task, tasks)}")
     return table.assign(task_error=table[f"task_{task}_error"])
 
 

@@ -10,6 +10,7 @@ from scaling.accounting import (
     peak_flops_per_second,
     traced_matmul_flops,
     train_flops,
+    unmasked_score_flops,
 )
 from scaling.gin_config import configs_dir, load_experiment
 from scaling.models import DecoderConfig, EncoderDecoderConfig, build_model
@@ -90,6 +91,8 @@ def test_a_small_decoder_by_hand():
         "unembedding": 10 * 2 * 24 * 50,
     }
     assert forward_flops(config, Lengths(0, 10)) == forward
+    lower_triangle = np.tril(np.ones((10, 10))).sum()
+    assert unmasked_score_flops(config, Lengths(0, 10)) == 3 * 2 * 2 * lower_triangle * 24
     n = 3 * (4 * 24 * 24 + 2 * 24 * 40 + 2 * 24) + 24 + 24 * 50
     flops = train_flops(config, Lengths(0, 10), 1000)
     six_nd, exact = 6 * n * 10, 3 * sum(forward.values())
@@ -121,6 +124,8 @@ def test_a_small_encoder_decoder_by_hand():
         "unembedding": 2 * 5 * 24 * 50,
     }
     assert forward_flops(config, Lengths(7, 5)) == forward
+    left = 4 * 24 * (2 * 7 * 7 + (1 + 2 + 3 + 4 + 5) + 5 * 7)
+    assert unmasked_score_flops(config, Lengths(7, 5)) == left
     encoder = 2 * (own + 2 * 24 * 40 + 2 * 24)
     decoder = own + 2 * square + 2 * narrow + 2 * 24 * 40 + 3 * 24
     counted = encoder * 7 + (decoder + 2 * 24 + 24 * 50) * 5

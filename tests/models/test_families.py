@@ -28,7 +28,7 @@ OPTIONS = {
     "caps, sandwich": {"attention_soft_cap": 2.0, "logit_soft_cap": 5.0, "norm_placement": "sandwich"},
     "window, qk norm": {"window": 3, "qk_norm": True},
     "experts": {"n_experts": 4, "activation": "swiglu", "remat": "dots"},
-    "remat, auto attention": {"remat": "full", "attention": "auto"},
+    "remat": {"remat": "full"},
 }
 CASES = [(EncoderDecoderConfig, name) for name in OPTIONS]
 CASES += [

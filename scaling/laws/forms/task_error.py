@@ -1,4 +1,4 @@
-"""From loss to the error of a task, and both steps as one law."""
+"""From loss to the error of a task, a share from 0 to 1, and both steps as one law."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -19,7 +19,9 @@ EXPONENTIAL = SmoothForm(
     formula="error = epsilon - k e^(-gamma L)",
     target="task_error",
     free=(
-        positive("epsilon", start=(0.3, 1.0), low=1e-6, high=1e3),
+        # of a model that knows nothing; without its bound, runs of few losses leave a straight line with
+        # epsilon and k at infinity
+        positive("epsilon", start=(0.3, 1.0), low=1e-6, high=1.0),
         positive("k", start=(0.1, 10.0), low=1e-9, high=1e9),
         positive("gamma", start=(0.2, 5.0), low=1e-4, high=1e3),
     ),
