@@ -27,9 +27,10 @@ def test_a_step_of_four_chips():
 
 
 def test_a_layout_that_there_is_not():
-    experiment = load_experiment("models/decoder_tiny.gin").config
-    with pytest.raises(UserError, match="libtpu makes no such layout"):
-        compile_step(experiment, Target.parse("v5e:3x1"), MeshConfig())
+    divisible = ["Experiment.batch_size=6", "EvaluationConfig.batch_size=6"]
+    experiment = load_experiment("models/decoder_tiny.gin", divisible).config
+    with pytest.raises(UserError, match="v5e:3x1: libtpu makes no such layout .*usual ones: 1x1"):
+        compile_step(experiment, Target.parse("v5e:3x1"), MeshConfig(data=3))
 
 
 @pytest.mark.slow
