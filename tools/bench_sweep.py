@@ -5,8 +5,9 @@
 
 The first prints CPU-seconds for a tenth of the runs and for all, and their ratio: 10 is linear. The
 second reads a sweep that ran in one go: the share of the time for which its workers held the machine (from
-the first run's start to the last one's end) that went into updates; the rest is start-up, compilation,
-evaluation, checkpoints, and workers that had nothing left to do.
+the first run's start to the last one's end) that went into updates; the rest is compilation, evaluation,
+checkpoints, and workers that had nothing left to do. Then each shape's update is timed alone on one core
+(let nothing else run): what the same updates take at that steady rate, over the time the machine was held.
 """
 
 import argparse
@@ -18,10 +19,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scaling.experiment import Experiment
 from scaling.gin_config import load_study
 from scaling.gin_text import to_gin
 from scaling.results import read_records, runs_table, write_record
 from scaling.results.record import Evaluation
+from scaling.sweeps.calibration import time_steps
 from scaling.sweeps.folder import write_plan
 from scaling.sweeps.plan import PlannedRun, plan_runs
 from scaling.sweeps.status import read_entries, sweep_status
@@ -92,6 +95,11 @@ def held(root: Path, n_workers: int) -> None:
     print(f"{len(records)} runs, {n_workers} workers, {total:.0f} worker-seconds")
     for name, seconds in inside.items():
         print(f"{name:24} {seconds:8.1f} s   {seconds / total:6.1%}")
+    experiments = [Experiment.from_json(r.experiment) for r in records]
+    shapes = {e.shape_key: e for e in experiments}
+    of_shape = dict(zip(shapes, time_steps(list(shapes.values()))))
+    steady = sum(r.n_steps * of_shape[e.shape_key] for r, e in zip(records, experiments))
+    print(f"{'at the steady rate':24} {steady:8.1f} s   {steady / total:6.1%}")
 
 
 SECTIONS = {"plan": plan_section, "scan": scan_section}

@@ -58,9 +58,9 @@ def test_splash_attention_of_rows_that_are_no_whole_blocks():
 
 
 def test_a_layout_that_there_is_not():
-    bindings = ["Experiment.batch_size=6", "EvaluationConfig.batch_size=6"]
-    experiment = load_experiment("models/decoder_tiny.gin", bindings).config
-    with pytest.raises(UserError, match="libtpu makes no such layout"):
+    divisible = ["Experiment.batch_size=6", "EvaluationConfig.batch_size=6"]
+    experiment = load_experiment("models/decoder_tiny.gin", divisible).config
+    with pytest.raises(UserError, match="v5e:3x1: libtpu makes no such layout .*usual ones: 1x1"):
         compile_step(experiment, Target.parse("v5e:3x1"), MeshConfig(data=3))
 
 
