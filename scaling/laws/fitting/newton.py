@@ -9,12 +9,6 @@ from scaling.laws.fitting.problem import Problem
 TOLERANCE = 1e-8  # scale-free gradient below which a point counts as an optimum
 _LONGEST_STEP = 2.0  # in any centred coordinate: a factor of e^2 in a coefficient
 _FEW = 16  # problems up to which eigenvectors are faster than elimination over the batch
-# Damping: its floor, and its growth where a step failed. A straightened problem's steps are dear, so that
-# few may be lost on damping that is too small to tell.
-_FLOOR, _GROWTH = 1e-14, 8.0
-_FLOOR_STRAIGHT, _GROWTH_STRAIGHT = 1e-8, 30.0
-_INNER_AIM, _INNER_STEPS, _INNER_DAMPING = 1e-3, 20, 1e-9  # within one; the gradient counts from 1
-_INNER_NUMBERS = 1 << 16  # slopes worked on at once, which stay in cache
 _LEAST_PIVOT = 1e-13  # of the largest diagonal; below, a Hessian counts as not positive
 
 
@@ -48,25 +42,24 @@ def newton(problem: Problem, theta: np.ndarray, aim: float, most: int, damping: 
     positive curvatures where it is not positive; only decrease is accepted. Coordinates at a bound
     that the objective wants to cross are held there. Where a decrease is lost in rounding (the last
     digits of the objective), a step is accepted if it shrinks the gradient. At most `most` steps.
-
-    A problem that can be `straightened` takes the steps that minimise what it then is.
     """
     theta = theta.copy()
-    known = _expansion(problem, theta)
+    value, gradient, hessian = _derivatives(problem, theta)
     with np.errstate(invalid="ignore", divide="ignore"):
-        norm = np.abs(known[1]).max(axis=-1) / problem.gradient_scale(known[0])
-    norm = np.where(np.isfinite(known[0]), norm, np.inf)
+        norm = np.abs(gradient).max(axis=-1) / problem.gradient_scale(value)
+    norm = np.where(np.isfinite(value), norm, np.inf)
     damped = np.full(len(theta), damping)
-    floor, growth = (_FLOOR_STRAIGHT, _GROWTH_STRAIGHT) if problem.straightens else (_FLOOR, _GROWTH)
     for _ in range(most):
-        live = np.flatnonzero((norm > aim) & (damped < 1e12) & np.isfinite(known[0]))
+        live = np.flatnonzero((norm > aim) & (damped < 1e12) & np.isfinite(value))
         if not len(live):
             break
         part = problem if len(live) == len(theta) else problem.take(live)
-        old = [a[live] for a in known]
-        step, promised = _proposed(part, theta[live], old, damped[live])
+        old = [a[live] for a in (value, gradient, hessian)]
+        step = _step(old[1], old[2], damped[live])
+        promised = -np.einsum("rj,rj->r", old[1], step)
+        promised -= 0.5 * np.einsum("rj,rjk,rk->r", step, old[2], step)
         trial = np.clip(theta[live] + step, part.low, part.high)
-        new = _expansion(part, trial)
+        new = _derivatives(part, trial)
         good, new_norm = _better(part, new, old[0], norm[live])
         # In a curved valley (E against a slow power) a straight step climbs the wall. A second
         # step from there leads back to the floor, further along.
@@ -75,7 +68,7 @@ def newton(problem: Problem, theta: np.ndarray, aim: float, most: int, damping: 
             again = part.take(lost)
             back = trial[lost] + _step(new[1][lost], new[2][lost], damped[live][lost])
             back = np.clip(back, again.low, again.high)
-            second = _expansion(again, back)
+            second = _derivatives(again, back)
             saved, second_norm = _better(again, second, old[0][lost], norm[live][lost])
             at = lost[saved]
             good[at], trial[at], new_norm[at] = True, back[saved], second_norm[saved]
@@ -84,22 +77,21 @@ def newton(problem: Problem, theta: np.ndarray, aim: float, most: int, damping: 
         faithful = old[0] - new[0] >= 0.25 * promised
         taken = live[good]
         theta[taken], norm[taken] = trial[good], new_norm[good]
-        for held, found in zip(known, new):
+        for held, found in zip((value, gradient, hessian), new):
             held[taken] = found[good]
-        factor = np.where(good, np.where(faithful, 0.1, 1.0), growth)
-        damped[live] = np.maximum(damped[live] * factor, floor)
+        factor = np.where(good, np.where(faithful, 0.1, 1.0), 8.0)
+        damped[live] = np.maximum(damped[live] * factor, 1e-14)
     mirrored = problem.roots & (theta < 0) & (-theta <= problem.high)  # the same law by the other root
-    return Solution(np.where(mirrored, -theta, theta), known[0], norm)
+    return Solution(np.where(mirrored, -theta, theta), value, norm)
 
 
-def _expansion(problem: Problem, theta: np.ndarray) -> list[np.ndarray]:
-    """Value, and gradient and Hessian over the coordinates that are free to move, and what else the
-    problem's expansion holds.
+def _derivatives(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value, and gradient and Hessian over the coordinates that are free to move.
 
     Where the law has no value there (an overflow, a negative prediction) the value is infinite.
     """
     with np.errstate(all="ignore"):
-        value, gradient, hessian, *rest = problem.expansion(theta)
+        value, gradient, hessian = problem.derivatives(theta)
     finite = np.isfinite(value) & np.isfinite(gradient).all(-1) & np.isfinite(hessian).all((-1, -2))
     held = (theta <= problem.low) & (gradient > 0) | (theta >= problem.high) & (gradient < 0)
     held |= ~finite[:, None]
@@ -107,30 +99,12 @@ def _expansion(problem: Problem, theta: np.ndarray) -> list[np.ndarray]:
         value = np.where(finite, value, np.inf)
         gradient = np.where(held, 0.0, gradient)
         hessian = np.where(held[:, :, None] | held[:, None, :], 0.0, hessian)
-    return [value, gradient, hessian, *rest]
-
-
-def _proposed(problem, theta, expansion, damping) -> tuple[np.ndarray, np.ndarray]:
-    """A step, (problems, p), and the decrease that it promises, (problems,)."""
-    if problem.straightens:
-        step, value = np.empty_like(theta), np.empty(len(theta))
-        size = max(1, _INNER_NUMBERS // expansion[-1][0].size)
-        for begin in range(0, len(theta), size):
-            rows = np.arange(begin, min(begin + size, len(theta)))
-            straight = problem.take(rows).straightened(
-                theta[rows], [a[rows] for a in expansion], damping[rows])
-            found = newton(straight, np.zeros_like(theta[rows]), _INNER_AIM, _INNER_STEPS, _INNER_DAMPING)
-            step[rows], value[rows] = found.theta, found.value
-        return step, expansion[0] - value
-    gradient, hessian = expansion[1:3]
-    step = _step(gradient, hessian, damping)
-    promised = -np.einsum("rj,rj->r", gradient, step)
-    return step, promised - 0.5 * np.einsum("rj,rjk,rk->r", step, hessian, step)
+    return value, gradient, hessian
 
 
 def _better(problem, new, old_value, old_norm):
     """Which points improve on the old ones, and their scale-free gradient norms."""
-    value, gradient = new[:2]
+    value, gradient, _ = new
     scale = problem.gradient_scale(value)
     norm = np.abs(gradient).max(axis=-1) / scale
     change = value - old_value

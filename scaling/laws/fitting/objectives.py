@@ -31,23 +31,15 @@ class Objective:
         On the kinks |r| = delta the second derivative is that of the quadratic side (a semismooth
         Newton method needs no more).
         """
-        residual, slope = self.residual(log_value, log_target, scale, xp)
-        loss, force, inside = self.bent(residual, delta, xp)
-        pull, bend = force * slope, inside * slope**2
-        return loss, pull, bend + pull if self.raw else bend
-
-    def residual(self, log_value, log_target, scale, xp=np):
-        """Residual per point and its derivative by the law's log."""
         value = xp.exp(log_value) if self.raw else 1.0
         residual = value - xp.exp(log_target) if self.raw else log_value - log_target
-        return residual / scale, value / scale
-
-    def bent(self, residual, delta, xp=np):
-        """Loss per point and its first and second derivative by the residual."""
+        residual = residual / scale
         clipped = xp.clip(residual, -delta, delta)
         factor = 1.0 if self.over == 1.0 else xp.where(residual > 0, self.over, 1.0)
-        force = factor * clipped
-        return force * (residual - clipped / 2), force, factor * (xp.abs(residual) <= delta)
+        slope = value / scale  # of the residual by the law's log
+        pull = factor * clipped * slope
+        bend = factor * (xp.abs(residual) <= delta) * slope**2
+        return factor * clipped * (residual - clipped / 2), pull, bend + pull if self.raw else bend
 
     def typical(self, log_target: np.ndarray) -> float:
         """Unit of residuals: 1 for logs, the typical measurement for raw ones."""

@@ -32,19 +32,6 @@ class Problem:
         """Value (problems,), gradient (problems, p), Hessian (problems, p, p)."""
         raise NotImplementedError
 
-    def expansion(self, theta: np.ndarray) -> tuple[np.ndarray, ...]:
-        """`derivatives`, and whatever else `straightened` needs, each by problem. All are new arrays."""
-        return self.derivatives(theta)
-
-    @property
-    def straightens(self) -> bool:
-        """Whether the solver's steps are those of the problem `straightened`, instead of plain Newton's."""
-        return False
-
-    def straightened(self, theta: np.ndarray, expansion: list, damping: np.ndarray):
-        """The problem with a straight law about theta, by the step; damping: (problems,)."""
-        raise NotImplementedError
-
     def jacobian(self, theta: np.ndarray) -> np.ndarray:
         """Of the law's log by the centred coordinates, one theta (p,) -> (points, p)."""
         raise NotImplementedError

@@ -17,8 +17,6 @@ _LIFT = 0.03  # root of a constant below which it counts as zero: 0.001 nats
 _LIFTS = 8
 _FAR, _NEAR = 1e-2, 1e-4  # first damping, far from an optimum and near one
 _QUICK_STEPS = 25  # of a warm start, before it goes the long way round
-# Of a straightened problem, whose steps go through many kinks: fewer quick steps, and a shorter way round.
-_QUICK_STEPS_STRAIGHT, _FIRST_DELTA_STRAIGHT = 10, 0.03
 _BATCH = 1 << 18  # problems x points in one batch of warm starts
 
 
@@ -67,15 +65,12 @@ def refine(problem: Problem, starts: np.ndarray) -> Solution:
 
 
 def _refined(problem: Problem, starts: np.ndarray) -> Solution:
-    quick, first_delta = (
-        (_QUICK_STEPS_STRAIGHT, _FIRST_DELTA_STRAIGHT) if problem.straightens
-        else (_QUICK_STEPS, FIRST_DELTA))
-    answer = _settled(problem, starts, quick, _NEAR)
+    answer = _settled(problem, starts, _QUICK_STEPS, _NEAR)
     slow = np.flatnonzero(~answer.converged)
     if not len(slow):
         return answer
     part = problem.take(slow)
-    other = _continued(part, starts[slow], first_delta, _NEAR)
+    other = _continued(part, starts[slow], FIRST_DELTA, _NEAR)
     # What stopped halfway on the straight way, and is lower already, leads to a lower optimum.
     lower = np.flatnonzero(answer.value[slow] < other.value)
     if len(lower):

@@ -9,7 +9,6 @@ import numpy as np
 
 from scaling.laws.fitting.objectives import Objective
 from scaling.laws.fitting.problem import Problem
-from scaling.laws.fitting.straightened import Straightened
 from scaling.laws.forms.coordinates import Centring
 from scaling.laws.forms.grammar import SmoothForm
 from scaling.results.cache_folder import keep_compiled_programs
@@ -17,7 +16,6 @@ from scaling.results.cache_folder import keep_compiled_programs
 # A call works on so many blocks of so many points, each block of any problem: one compilation (4 seconds)
 # serves every number of problems and of points.
 _BLOCKS, _POINTS = 8, 64
-_SHARP = 0.02  # delta, in units of the residuals
 _AT_ONCE = 1 << 12  # blocks made ready at once
 
 
@@ -43,35 +41,15 @@ class Traced(Problem):
         return self._evaluated(theta[None])[1][0]
 
     def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.expansion(theta)[:3]
-
-    def expansion(self, theta: np.ndarray) -> tuple[np.ndarray, ...]:
-        """`derivatives`; then what the law's own curvature adds to the Hessian, (problems, p, p), the
-        residuals, (problems, points), and their derivatives, (problems, points, p)."""
         log_value, jacobian, curvature = self._evaluated(theta)
-        residual, slope = self.objective.residual(log_value, self.log_target, self.scale)
-        used = np.broadcast_to(self.weights > 0, residual.shape)
+        loss, pull, bend = self.objective.pulls(log_value, self.log_target, self.scale, self.objective.delta)
+        used = np.broadcast_to(self.weights > 0, loss.shape)
         if not used.all():  # a point without weight may lie where the law has no value
-            residual, jacobian = np.where(used, residual, 0.0), np.where(used[:, :, None], jacobian, 0.0)
-            slope = np.where(used, slope, 0.0)
-        loss, force, inside = self.objective.bent(residual, self.objective.delta)
-        pull = self.weights * force * slope
+            loss, pull, bend = (np.where(used, a, 0.0) for a in (loss, pull, bend))
+            jacobian = np.where(used[:, :, None], jacobian, 0.0)
         turned = np.swapaxes(jacobian, 1, 2)
-        if self.objective.raw:  # the exponential of the law's log is part of the law
-            curvature = curvature + turned @ (pull[:, :, None] * jacobian)
-        slopes = jacobian if np.ndim(slope) == 0 else jacobian * slope[..., None]
-        bend = (self.weights * inside)[:, :, None] * slopes
-        return ((self.weights * loss).sum(axis=-1), (turned @ pull[:, :, None])[:, :, 0],
-                np.swapaxes(slopes, 1, 2) @ bend + curvature, curvature, residual, slopes)
-
-    @property
-    def straightens(self) -> bool:
-        # A wide Huber loss is nearly least squares, whose few kinks Newton's steps pass as well.
-        return self.objective.delta < _SHARP * self.objective.typical(self.log_target)
-
-    def straightened(self, theta, expansion, damping) -> Straightened:
-        gradient = np.abs(expansion[1]).max(axis=-1)
-        return Straightened.of(self, theta, gradient, *expansion[3:], damping)
+        return ((self.weights * loss).sum(axis=-1), (turned @ (self.weights * pull)[:, :, None])[:, :, 0],
+                turned @ ((self.weights * bend)[:, :, None] * jacobian) + curvature)
 
     def _evaluated(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each problem: log of the law, (problems, points), its derivatives, (problems, points, p), and
