@@ -13,6 +13,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from scaling.laws import Forecast, LawFits, fit_all, forecast
 from scaling.results import read_records, runs_table
@@ -147,6 +148,7 @@ def draw(runs: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
     for axes in (profiles, losses, rates):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)
+    rates.xaxis.set_minor_formatter(NullFormatter())  # its labels would overlap
     profiles.legend(frameon=False, fontsize=8)
     return figure
 
