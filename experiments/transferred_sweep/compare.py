@@ -4,7 +4,7 @@
     python experiments/transferred_sweep/compare.py --runs transferred fixed # folders of the two sweeps
 
 Prints the tables of the README and draws comparison.png; with --runs writes results.csv first. The
-demo's own runs are those of ../demo/results.csv.
+demo's own runs are those of ../demo/results.csv. Arms are compared at the sizes that all of them have.
 """
 
 import argparse
@@ -13,15 +13,14 @@ import pathlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
-from scaling.laws import fit_all, forecast
+from scaling.laws import Forecast, LawFits, fit_all, forecast
 from scaling.results import read_records, runs_table
 
 HERE = pathlib.Path(__file__).parent
-ARMS = ("transferred", "fixed", "rule")
-NAMES = {"transferred": "transferred rates", "fixed": "one fixed rate", "rule": "the demo's own rule"}
+ARMS = {"transferred": "transferred rates", "fixed": "one fixed rate", "rule": "the demo's own rule"}
 COLOURS = {"transferred": "#1f6feb", "fixed": "#b3261e", "rule": "#8c959e"}
-TARGET = 1.4e13  # FLOPs
 DELTA = 0.01  # of the Huber loss, as in the demo
 
 
@@ -31,12 +30,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.runs:
         write_results(args.runs)
-    table = read_results()
-    fits = {arm: fit_all(as_runs(table, arm), delta=DELTA) for arm in ARMS}
-    print(by_budget(fits).round(4).to_string(index=False), end="\n\n")
-    print(paired(table).round(4).to_string(index=False), end="\n\n")
-    print(laws(table, fits).round(3).to_string(index=False))
-    draw(table, fits).savefig(HERE / "comparison.png", dpi=140)
+    runs, target = read_results()
+    fits = {arm: fit_all(runs[runs.arm == arm].reset_index(drop=True), delta=DELTA) for arm in ARMS}
+    for table in (by_budget(fits), paired(runs), laws(fits, target)):
+        print(table.round(4).to_string(index=False), end="\n\n")
+    draw(runs, fits).savefig(HERE / "comparison.png", dpi=140)
 
 
 def write_results(folders: list[str]) -> None:
@@ -46,42 +44,36 @@ def write_results(folders: list[str]) -> None:
         table = runs_table(records)
         experiments = [record.experiment for record in records]
         tables.append(pd.DataFrame({
-            "arm": arm, "run_id": table.run_id, "role": table.tag_role, "budget": table.tag_budget,
-            "d_model": table.tag_d_model, "n_layers": table.tag_n_layers, "n_params": table.n_params,
-            "n_tokens": table.n_tokens, "train_flops": table.train_flops, "n_steps": table.n_steps,
+            "arm": arm, "run_id": table.run_id, "budget": table.tag_budget, "d_model": table.tag_d_model,
+            "n_layers": table.tag_n_layers, "n_params": table.n_params, "n_tokens": table.n_tokens,
+            "train_flops": table.train_flops, "n_steps": table.n_steps,
             "batch_size": [e["batch_size"] for e in experiments],
             "learning_rate": [e["optimizer"]["learning_rate"] for e in experiments],
             "loss": table.loss, "loss_standard_error": table.loss_standard_error,
             "mistuning_nats": table.get("tag_mistuning_nats"), "seed": table.seed, "status": table.status,
         }))
-    both = pd.concat(tables).sort_values(["arm", "role", "budget", "d_model"])
+    both = pd.concat(tables).sort_values(["arm", "budget", "d_model"])
     both.to_csv(HERE / "results.csv", index=False, float_format="%.7g")
 
 
-def read_results() -> pd.DataFrame:
-    """Both sweeps of this study and the demo's, one row a run."""
+def read_results() -> tuple[pd.DataFrame, pd.Series]:
+    """One row a run of the three arms, at sizes that all have; and the demo's target run."""
     demo = pd.read_csv(HERE.parent / "demo" / "results.csv").assign(arm="rule")
-    return pd.concat([pd.read_csv(HERE / "results.csv"), demo], ignore_index=True)
+    target = demo[demo.role == "target"].iloc[0]
+    table = pd.concat([pd.read_csv(HERE / "results.csv"), demo[demo.role == "sweep"]], ignore_index=True)
+    arms_of = table.groupby(["budget", "d_model"]).arm.transform("nunique")
+    return table[arms_of == len(ARMS)].sort_values(["arm", "budget", "d_model"]), target
 
 
-def as_runs(table: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """The sweep's runs of one arm, as fits take them."""
-    chosen = table[(table.arm == arm) & (table.role == "sweep")]
-    columns = ["run_id", "n_params", "n_tokens", "train_flops", "loss", "status"]
-    return chosen[columns].reset_index(drop=True)
-
-
-def by_budget(fits: dict) -> pd.DataFrame:
-    """Lowest loss and N* of each profile; compute: of transferred rates that reaches the same loss, over
+def by_budget(fits: dict[str, LawFits]) -> pd.DataFrame:
+    """Lowest loss and N* of each profile; compute: at which transferred rates reach the same loss, over
     the budget."""
     reference = fits["transferred"].isoflop.budgets
-    rows = []
-    for arm, fit in fits.items():
-        for profile in fit.isoflop.budgets:
-            rows.append({
-                "arm": arm, "budget": profile.flops, "N*": profile.n_opt, "loss": profile.loss_opt,
-                "compute": compute_of(reference, profile.loss_opt) / profile.flops,
-            })
+    rows = [
+        {"budget": p.flops, "arm": arm, "N*": p.n_opt, "loss": p.loss_opt,
+         "compute": compute_of(reference, p.loss_opt) / p.flops}
+        for arm, fit in fits.items() for p in fit.isoflop.budgets
+    ]
     return pd.DataFrame(rows).sort_values("budget", kind="stable", ignore_index=True)
 
 
@@ -93,82 +85,71 @@ def compute_of(profiles, loss: float) -> float:
     return float(np.exp(x[k] + (loss - y[k]) * (x[k] - x[k - 1]) / (y[k] - y[k - 1])))
 
 
-def paired(table: pd.DataFrame) -> pd.DataFrame:
-    """By budget, the loss of every size less that of the same size under transferred rates, nats."""
-    sweep = table[table.role == "sweep"].assign(budget=lambda t: t.train_flops.map(nearest_budget))
-    wide = sweep.pivot(index=["budget", "d_model"], columns="arm", values="loss")
-    rows = []
-    for budget, losses in wide.groupby("budget"):
-        for arm in ARMS[1:]:
-            less = losses[arm] - losses.transferred
-            rows.append({"arm": arm, "budget": budget, "mean": less.mean(), "smallest size": less.iloc[0],
-                         "largest size": less.iloc[-1]})
-    return pd.DataFrame(rows)
+def paired(runs: pd.DataFrame) -> pd.DataFrame:
+    """By width, the loss of each arm less that of transferred rates at the same N and D, nats: mean over
+    budgets; the last row is over all runs, with its standard error."""
+    wide = runs.pivot(index=["d_model", "budget"], columns="arm", values="loss")
+    less = wide[["fixed", "rule"]].sub(wide.transferred, axis=0)
+    table = less.groupby("d_model").mean().reset_index().astype({"d_model": str})
+    error = less.std(ddof=1) / len(less) ** 0.5
+    total = pd.DataFrame([{"d_model": "all", **less.mean()}, {"d_model": "+-", **error}])
+    return pd.concat([table, total], ignore_index=True)
 
 
-def nearest_budget(flops: float) -> float:
-    budgets = np.array([3.2e11, 7e11, 1.5e12, 3.3e12])
-    return float(budgets[np.abs(np.log(budgets / flops)).argmin()])
-
-
-def laws(table: pd.DataFrame, fits: dict) -> pd.DataFrame:
-    """Exponents, and the forecast at the target beside what its run measured."""
+def laws(fits: dict[str, LawFits], target: pd.Series) -> pd.DataFrame:
+    """Exponents, and the forecast of the demo's target run."""
     rows = []
     for arm, fit in fits.items():
-        target = table[(table.arm == arm) & (table.role == "target")].iloc[0]
         foretold = of_target(fit, target)
         low, high = foretold.predictive_interval
-        n_opt = fit.isoflop.exponents
         rows.append({
-            "arm": arm, "a, approach 2": n_opt["n_opt"], "a, approach 3": fit.chinchilla.exponents["n_opt"],
-            "E": fit.chinchilla.params["E"], "forecast": foretold.loss, "low": low, "high": high,
-            "width": target.d_model, "measured": target.loss,
-            "error %": 100 * (target.loss / foretold.loss - 1), "inside": low <= target.loss <= high,
+            "arm": arm, "a, approach 2": fit.isoflop.exponents["n_opt"],
+            "a, approach 3": fit.chinchilla.exponents["n_opt"], **fit.chinchilla.params,
+            "forecast": foretold.loss, "low": low, "high": high,
+            "error %": 100 * (target.loss / foretold.loss - 1),
         })
     return pd.DataFrame(rows)
 
 
-def of_target(fit, target: pd.Series):
-    """The forecast of the very run that was trained."""
+def of_target(fit: LawFits, target: pd.Series) -> Forecast:
     return forecast(fit, target.train_flops, target.n_params, target.n_tokens)
 
 
-def draw(table: pd.DataFrame, fits: dict) -> Figure:
-    """Profiles, minima against compute with forecasts and targets, and rates against tokens."""
-    figure = Figure(figsize=(13.5, 4.4), layout="constrained")
-    profiles, minima, rates = figure.subplots(1, 3)
-    for arm in ARMS:
-        runs = table[(table.arm == arm) & (table.role == "sweep")]
-        runs = runs.assign(budget=runs.train_flops.map(nearest_budget))
-        for i, (_, group) in enumerate(runs.groupby("budget")):
-            group = group.sort_values("n_params")
+def draw(runs: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
+    """Profiles; what the fixed rate and the rule lose at each width; rates against tokens."""
+    figure = Figure(figsize=(13.5, 4.2), layout="constrained")
+    profiles, losses, rates = figure.subplots(1, 3)
+    for arm, name in ARMS.items():
+        own = runs[runs.arm == arm]
+        for i, (_, group) in enumerate(own.groupby("budget")):
             profiles.plot(group.n_params, group.loss, "-o", color=COLOURS[arm], markersize=3.5,
-                          linewidth=1.2, label=NAMES[arm] if i == 0 else None)
-        budgets = fits[arm].isoflop.budgets
-        minima.plot([b.flops for b in budgets], [b.loss_opt for b in budgets], "-o", color=COLOURS[arm],
-                    markersize=4, linewidth=1.2)
-        target = table[(table.arm == arm) & (table.role == "target")].iloc[0]
-        foretold = of_target(fits[arm], target)
-        shift = {"transferred": 1.0, "fixed": 1.06, "rule": 0.94}[arm]
-        low, high = foretold.predictive_interval
-        minima.errorbar(TARGET * shift, foretold.loss, [[foretold.loss - low], [high - foretold.loss]],
-                        color=COLOURS[arm], fmt="_", capsize=3, linewidth=1)
-        minima.plot(TARGET * shift, target.loss, "*", color=COLOURS[arm], markersize=11)
-        if arm != "rule":
-            rates.scatter(runs.n_tokens, runs.learning_rate, s=runs.d_model / 2, color=COLOURS[arm],
-                          label=NAMES[arm], alpha=0.8)
-    steps = np.geomspace(1000, 15000)
-    rates.plot(steps * 256, 0.0053 * (steps / 1000) ** -0.15, color=COLOURS["rule"], label=NAMES["rule"])
+                          linewidth=1.2, label=name if i == 0 else None)
+        for budget in fits[arm].isoflop.budgets:
+            profiles.plot(budget.n_opt, budget.loss_opt, "v", color=COLOURS[arm], markersize=8,
+                          markeredgecolor="white", zorder=3)
+    wide = runs.pivot(index=["d_model", "budget"], columns="arm", values="loss")
+    for arm in ("fixed", "rule"):
+        less = (wide[arm] - wide.transferred).reset_index(name="less")
+        losses.plot(less.d_model, less.less, "o", color=COLOURS[arm], markersize=4, alpha=0.6)
+        mean = less.groupby("d_model").less.mean()
+        losses.plot(mean.index, mean, color=COLOURS[arm], linewidth=1.4)
+    losses.axhline(0, color=COLOURS["transferred"], linewidth=1.2)
+    transferred = runs[runs.arm == "transferred"]
+    rates.scatter(transferred.n_tokens, transferred.learning_rate, s=transferred.d_model / 2,
+                  color=COLOURS["transferred"])
+    rates.axhline(runs[runs.arm == "fixed"].learning_rate.iloc[0], color=COLOURS["fixed"])
+    steps = np.geomspace(1000, 12000)
+    rates.plot(steps * 256, 0.0053 * (steps / 1000) ** -0.15, color=COLOURS["rule"])
     profiles.set(xscale="log", xlabel="N (body and head)", ylabel="loss, nats per token",
-                 title="profiles at four budgets")
-    minima.set(xscale="log", xlabel="C, FLOPs", title="minima; forecast (bar) and run (star) at 1.4e13")
+                 title="profiles at three budgets (triangles: minima)")
+    losses.set(xlabel="width", title="loss less that of transferred rates, nats")
     rates.set(xscale="log", yscale="log", xlabel="training tokens",
               title="learning rate as given (dots: larger is wider)")
-    for axes in (profiles, minima, rates):
+    for axes in (profiles, losses, rates):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)
+    rates.xaxis.set_minor_formatter(NullFormatter())  # its labels would overlap
     profiles.legend(frameon=False, fontsize=8)
-    rates.legend(frameon=False, fontsize=8)
     return figure
 
 

