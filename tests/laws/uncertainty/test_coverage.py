@@ -54,9 +54,9 @@ def frozen():
 
 def test_the_frozen_table_is_of_the_default_method_everywhere_and_of_500_sweeps():
     table = frozen()
-    assert (table.sweeps >= 500).all() and (table.refused == 0).all()
-    settings = ["surface", "design", "noise", "size", "delta"]
     of_default = table[table.method == DEFAULT]
+    assert (of_default.sweeps >= 500).all() and (table.sweeps >= 200).all() and (table.refused == 0).all()
+    settings = ["surface", "design", "noise", "size", "delta"]
     assert len(of_default.drop_duplicates(settings)) == len(table.drop_duplicates(settings)) >= 9
 
 
@@ -65,14 +65,11 @@ def test_the_frozen_table_is_of_the_default_method_everywhere_and_of_500_sweeps(
     "new run at 10x", "new run at 100x", "forecast at 10x", "forecast at 100x",
 ])
 def test_the_default_method_covers_in_the_frozen_table(quantity):
-    """87 to 93%, and what 500 sweeps of such a rate give. Where the noise falls with compute, a new run
-    up there is quieter than the average run of the sweep, and its interval errs on the wide side."""
+    """87 to 93%, and what 500 sweeps of such a rate give, whatever the noise."""
     table = frozen()
     rows = table[(table.method == DEFAULT) & (table.quantity == quantity)]
     low, high = band(500)
-    assert (rows.coverage >= low).all()
-    rows = rows[rows.noise != "falling"] if quantity.startswith("new run") else rows
-    assert len(rows) and (rows.coverage <= high).all()
+    assert len(rows) and rows.coverage.between(low, high).all()
 
 
 def test_what_a_fit_says_of_its_method_is_the_frozen_table():
