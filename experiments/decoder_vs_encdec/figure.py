@@ -131,15 +131,15 @@ def draw(table: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
                         markeredgecolor="white", zorder=3)
             curves.annotate(f"{parabola.flops:.2g}", (sizes[-1], parabola.loss_at(sizes)[-1]),
                             xytext=(4, 0), textcoords="offset points", fontsize=7, color=colour)
-        if fit.isoflop is None:
-            optima.plot([], [], color=colour, label=f"{label}\n  no two budgets with a minimum inside")
-            continue
-        budgets = np.array([p.flops for p in fit.isoflop.budgets])
-        line, two = fit.isoflop.n_opt, fit.isoflop.exponents
         third = ""
         if fit.chinchilla:
             e = fit.chinchilla.exponents
             third = "; 3: {:.2f} ({:.2f} to {:.2f})".format(e["n_opt"], *e["n_opt_interval"])
+        if fit.isoflop is None:
+            optima.plot([], [], color=colour, label=f"{label}\n  approach 2: refused{third}")
+            continue
+        budgets = np.array([p.flops for p in fit.isoflop.budgets])
+        line, two = fit.isoflop.n_opt, fit.isoflop.exponents
         optima.plot(budgets, [p.n_opt for p in fit.isoflop.budgets], "v", color=colour)
         ends = np.geomspace(budgets.min() / 1.15, budgets.max() * 1.15, 30)
         at = [line.at(c) for c in ends]

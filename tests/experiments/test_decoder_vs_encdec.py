@@ -13,8 +13,10 @@ sys.path.insert(0, str(HERE))
 import figure  # noqa: E402
 from suffix import Suffix  # noqa: E402
 
+from scaling.gin_config import load_study  # noqa: E402
 from scaling.objectives import NoiseConfig, Vocabulary  # noqa: E402
 from scaling.objectives.prefix_lm import PrefixLM  # noqa: E402
+from scaling.sweeps.plan import plan  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,12 @@ def runs() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def fits(runs):
     return {name: figure.fit_of(runs, name) for name in figure.OBJECTIVES}
+
+
+@pytest.mark.parametrize("objective", figure.OBJECTIVES)
+def test_the_frozen_runs_are_those_that_the_gin_file_plans(runs, objective):
+    planned = plan(load_study(str(HERE / f"{objective}.gin")).config)
+    assert {e.run_id for e in planned} == set(runs[runs.objective == objective].run_id)
 
 
 def test_the_budgets_are_the_same_and_were_met(runs):
