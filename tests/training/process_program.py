@@ -13,7 +13,7 @@ import numpy as np
 
 from scaling.experiment import Experiment
 from scaling.partitioning import MeshConfig, join_processes
-from scaling.training import Preempted, StopRequest, loop, train
+from scaling.training import Preempted, StopRequest, run, train
 
 coordinator, n, i, jobs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
 written: list[str] = []
@@ -25,7 +25,7 @@ def note_writes(event: str, arguments: tuple) -> None:
         written.append(arguments[0])
 
 
-class NotedStream(loop.TrainStream):
+class NotedStream(run.TrainStream):
     def next_batches(self, k: int) -> np.ndarray:
         rows = super().next_batches(k)
         drawn.append(rows.tolist())
@@ -48,7 +48,7 @@ class StopAfter(StopRequest):
 if __name__ == "__main__":
     join_processes(coordinator, n, i) if n > 1 else join_processes()
     sys.addaudithook(note_writes)
-    loop.TrainStream = NotedStream
+    run.TrainStream = NotedStream
     for job in jobs:
         written.clear(), drawn.clear()
         ended = "whole"

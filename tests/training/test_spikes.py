@@ -7,7 +7,7 @@ import pytest
 from scaling.errors import UserError
 from scaling.optim import SpikeConfig, SpikeWatch
 from scaling.partitioning import MeshConfig
-from scaling.training import Preempted, StopRequest, loop, train
+from scaling.training import Preempted, StopRequest, run, train
 from scaling.training.program import program_for
 
 WATCH = {"window": 8, "threshold": 6.0}
@@ -24,7 +24,7 @@ class StopAfter(StopRequest):
         return self._left < 0
 
 
-class OneStrangeBatch(loop.TrainStream):
+class OneStrangeBatch(run.TrainStream):
     """Random bytes in place of one batch."""
 
     def next_batches(self, k: int) -> np.ndarray:
@@ -38,7 +38,7 @@ class OneStrangeBatch(loop.TrainStream):
 
 @pytest.fixture(autouse=True)
 def strange_batch(monkeypatch):
-    monkeypatch.setattr(loop, "TrainStream", OneStrangeBatch)
+    monkeypatch.setattr(run, "TrainStream", OneStrangeBatch)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def config(experiment):
 @pytest.fixture(scope="module")
 def skipped(config, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "TrainStream", OneStrangeBatch)
+        patch.setattr(run, "TrainStream", OneStrangeBatch)
         return train(config("skip"), tmp_path_factory.mktemp("skip"))
 
 
