@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 import scaling
 from scaling.errors import UserError
@@ -32,13 +33,20 @@ COMMANDS = {
 LAW_COMMANDS = ("fit", "forecast", "verify", "design", "report")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its complaints are one line, as those of every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog.removeprefix('scaling').strip()}: {message}".removeprefix(": "))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake in what was given, 1 a fault of ours, 128 + n on signal n."""
     argv = sys.argv[1:] if argv is None else argv
     name = next((a for a in argv if a in COMMANDS), None)
     if name in LAW_COMMANDS:  # many tiny matrices, on which BLAS threads only wait for each other
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    parser = argparse.ArgumentParser(prog="scaling", description=scaling.__doc__)
+    parser = _Parser(prog="scaling", description=scaling.__doc__)
     parser.add_argument("--version", action="version", version=f"scaling {scaling.__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, (module, text) in COMMANDS.items():
@@ -50,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
             implementation = importlib.import_module(f"scaling.commands.{module}")
             implementation.add_arguments(subparser)
             subparser.set_defaults(run=implementation.run)
-    args = parser.parse_args(argv)
     try:
+        args = parser.parse_args(argv)
         return args.run(args) or 0
     except UserError as error:
         print(f"scaling: {' '.join(str(error).split())}", file=sys.stderr)

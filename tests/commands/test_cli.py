@@ -53,9 +53,10 @@ def test_version(capsys):
      ["status", "a", "b"], ["verify", "a"]],
     ids=" ".join,
 )
-def test_usage_errors_exit_with_2(arguments, capsys):
-    assert exit_status(arguments) == 2
-    assert "usage: scaling" in capsys.readouterr().err
+def test_usage_errors_are_one_line_and_exit_with_2(arguments, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("scaling: ") and said.count("\n") == 1 and len(said) > 20
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--nonsense"]])
