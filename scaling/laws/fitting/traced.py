@@ -64,8 +64,8 @@ class Traced(Problem):
         for begin in range(0, count, step):
             rows = np.arange(begin, min(begin + step, count))
             data = np.empty((len(rows), blocks, 2 + len(shared), _POINTS))
-            for i, (values, fill) in enumerate(((self.log_target, 0.0), (self.weights, 0.0))):
-                data[:, :, i] = _in_blocks(values if len(values) == 1 else values[rows], fill)
+            for i, values in enumerate((self.log_target, self.weights)):
+                data[:, :, i] = _in_blocks(values if len(values) == 1 else values[rows], 0.0)
             data[:, :, 2:] = shared.transpose(1, 0, 2)
             data = data.reshape(len(rows) * blocks, -1, _POINTS)
             of_block = np.repeat(theta[rows], blocks, axis=0)

@@ -60,11 +60,13 @@ def noise_trend(noise: Noise, run_of_row: np.ndarray, log_flops: np.ndarray | No
     likelihood, and less moved by outliers), its slope's standard error the sandwich by run. A slope that
     is not significant is none.
     """
-    runs = int(run_of_row.max()) + 1
-    if log_flops is None or runs < _LEAST_RUNS or np.ptp(log_flops) == 0:
+    if log_flops is None:
         return NO_TREND
-    size = np.abs(noise.inflated(run_of_row) * noise.unit)
-    if not size.mean() > 0:
+    used = noise.unit > 0  # a row without weight says nothing of the noise
+    size, log_flops = np.abs(noise.inflated(run_of_row) * noise.unit)[used], log_flops[used]
+    run_of_row = np.unique(run_of_row[used], return_inverse=True)[1]
+    runs = int(run_of_row.max()) + 1
+    if runs < _LEAST_RUNS or np.ptp(log_flops) == 0 or not size.mean() > 0:
         return NO_TREND
     size = np.maximum(size / size.mean(), _LEAST)
     design = np.stack([np.ones_like(log_flops), log_flops - log_flops.mean()], axis=1)

@@ -125,7 +125,7 @@ def _signed(
     point, noise: Noise, run_of_row, replicates, seed, seed_noise, relative: np.ndarray | None
 ) -> Iterator[np.ndarray]:
     own, missing = noise.inflated(run_of_row), _missing_noise(point, seed_noise)
-    pool = None if relative is None else np.abs(own * noise.unit) / relative
+    pool = None if relative is None else (np.abs(own * noise.unit) / relative)[noise.unit > 0]
     rng = np.random.default_rng(seed)
     runs, step = int(run_of_row.max()) + 1, max(1, _NUMBERS // len(own))
     for begin in range(0, replicates, step):

@@ -59,6 +59,23 @@ def test_checkpoints_of_a_run_are_one_witness(make_line):
         assert many.per_efold == pytest.approx(once.per_efold, rel=1e-4)
 
 
+def test_rows_without_weight_say_nothing(make_line, fit_line):
+    """Small runs left out by weight 0 do not look like quiet ones, nor dilute the draws."""
+    log_flops = np.linspace(40, 47, RUNS)
+    line = with_sizes(make_line, np.exp(SLOPE * (log_flops - 43.5)))
+    kept = np.arange(RUNS) % 3 > 0
+    x, y = line.x[kept], line.y[kept]
+    some = type(line)(x, y, np.arange(len(x)), fit_line(x, y))
+    weighted = type(line)(line.x, line.y, line.run_of_row, fit_line(line.x, line.y, weights=kept * 1.0))
+    one, other = trend_of(some, log_flops[kept]), trend_of(weighted, log_flops)
+    assert one.per_efold == pytest.approx(other.per_efold, rel=1e-6) and one.per_efold != 0
+    spreads = []
+    for each, relative in ((some, one.of_rows(log_flops[kept])), (weighted, other.of_rows(log_flops))):
+        drawn = resample(each.point, each.run_of_row, "wild", 4000, 1, relative_noise=relative)
+        spreads.append(drawn.draws[:, 1].std())
+    assert spreads[1] == pytest.approx(spreads[0], rel=0.07)  # four standard errors of two deviations
+
+
 def test_without_compute_or_with_few_runs_there_is_none(line, make_line):
     assert trend_of(line, None) is NO_TREND
     assert trend_of(line, np.full(len(line.x), 40.0)) is NO_TREND
