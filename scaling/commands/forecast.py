@@ -4,10 +4,13 @@ import argparse
 import json
 import pathlib
 
+import numpy as np
+
 from scaling.commands.runs import add_run_arguments, fit_from
 from scaling.commands.tables import console, table
 from scaling.errors import UserError
 from scaling.laws import Forecast, LawFits, forecast, seal, seal_payload
+from scaling.laws.seals import TOLERANCE
 
 SEALED_CONVENTION = "body_and_head"
 
@@ -27,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
     result = forecast(fits, args.flops, args.params, args.tokens)
     targets: list[dict] = []
     root = pathlib.Path(args.runs)
-    if args.seal and root.is_dir():
+    if args.seal and not root.is_dir():
+        targets = [_of_size(fits, result)]
+    elif args.seal:
         if args.flops is None:
             raise UserError("--seal for a sweep needs --flops: the ladder gives the run's N and D")
         if args.params_convention not in (None, SEALED_CONVENTION):
@@ -61,23 +66,28 @@ def _targets(root: pathlib.Path, fits: LawFits, result: Forecast, n_seeds: int) 
         n, d = planned.n_body_and_head, planned.experiment.n_tokens
         flops = planned.train_flops[study.plan.flops_convention]
         own = forecast(fits, flops, n, d)
-        targets.append(
-            {
-                "run_id": planned.experiment.run_id,
-                "n_params": n,
-                "n_tokens": d,
-                "train_flops": flops,
-                "prediction": {
-                    "loss": own.loss,
-                    "interval": list(own.interval),
-                    "predictive_interval": list(own.predictive_interval),
-                    "method": own.method,
-                    "approaches": own.to_json()["approaches"],
-                },
-                "entry": planned.to_json(),
-            }
-        )
+        targets.append({"run_id": planned.experiment.run_id, "n_params": n, "n_tokens": d,
+                        "train_flops": flops, "prediction": _prediction(own), "entry": planned.to_json()})
     return targets
+
+
+def _of_size(fits: LawFits, result: Forecast) -> dict:
+    """Every run of the forecast's N and D; the losses of such runs in the fit cannot test it."""
+    n, d = result.n_params, result.n_tokens
+    runs = fits.runs
+    same = (np.abs(runs.n_params / n - 1) <= TOLERANCE) & (np.abs(runs.n_tokens / d - 1) <= TOLERANCE)
+    return {"run_id": None, "n_params": n, "n_tokens": d, "train_flops": result.flops,
+            "prediction": _prediction(result), "fitted_losses": runs.loss[same].tolist()}
+
+
+def _prediction(told: Forecast) -> dict:
+    return {
+        "loss": told.loss,
+        "interval": list(told.interval),
+        "predictive_interval": list(told.predictive_interval),
+        "method": told.method,
+        "approaches": told.to_json()["approaches"],
+    }
 
 
 def _show(result: Forecast, targets: list[dict], args: argparse.Namespace) -> None:
@@ -103,6 +113,10 @@ def _show(result: Forecast, targets: list[dict], args: argparse.Namespace) -> No
     for problem in result.problems:
         out.print(f"note: {problem}")
     for target in targets:
+        if target["run_id"] is None:
+            out.print(f"target: any run of N = {target['n_params']:.4g} and D = {target['n_tokens']:.4g},"
+                      f" each within {TOLERANCE:.0%}; for a run of another size give --params and --tokens")
+            continue
         low, high = target["prediction"]["predictive_interval"]
         out.print(
             f"target {target['run_id']}: N {target['n_params']:,}, D {target['n_tokens']:,},"
@@ -110,5 +124,7 @@ def _show(result: Forecast, targets: list[dict], args: argparse.Namespace) -> No
         )
     if args.seal:
         out.print(f"sealed in {args.seal}")
-        if targets:
+        if pathlib.Path(args.runs).is_dir():
             out.print(f"next: scaling sweep {args.runs} --sealed {args.seal}")
+        else:
+            out.print(f"next: train it, then: scaling verify {args.seal} RUNS.csv")

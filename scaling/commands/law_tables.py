@@ -13,6 +13,7 @@ from scaling.laws.forms.grammar import Form
 from scaling.laws.uncertainty.resampling import coverage_line
 
 _MOST_SHOWN = 8
+_BEYOND = 1.1  # a round budget that is hardly larger than the largest says the same again
 _TOO_FEW = ", a parabola needs 3"
 
 
@@ -148,7 +149,7 @@ def _exponents(fits: LawFits, out: Console) -> None:
 def _allocation(laws: list[tuple], largest: float, out: Console) -> None:
     """At the largest budget of the runs, and at round ones beyond."""
     shown = table("optimum at", "law", ">N*", ">interval", ">D*", ">interval", ">loss", ">interval")
-    beyond = 10 ** np.ceil(np.log10(largest))
+    beyond = 10 ** np.ceil(np.log10(_BEYOND * largest))
     for flops in (largest, beyond, 10 * beyond, 100 * beyond):
         for name, law in laws:
             at = law.optimal(flops)

@@ -42,7 +42,11 @@ def entries_of(
         from scaling.laws import read_seal
 
         where = sealed
-        entries = [target["entry"] for target in read_seal(pathlib.Path(sealed))["targets"]]
+        targets = read_seal(pathlib.Path(sealed))["targets"]
+        if any("entry" not in target for target in targets):
+            raise UserError(f"{sealed}: sealed from a table of runs, so that it has no experiment to run;"
+                            f" seal the sweep's own: scaling forecast {root} --flops C --seal FILE")
+        entries = [target["entry"] for target in targets]
     elif designed:
         where, entries = designed, _designed(designed, root)
     else:

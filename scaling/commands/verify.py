@@ -1,4 +1,4 @@
-"""scaling verify SEALED DIR"""
+"""scaling verify SEALED DIR|RUNS.csv"""
 
 import argparse
 import json
@@ -7,13 +7,14 @@ import pathlib
 from scaling.commands.runs import sweep_table
 from scaling.commands.tables import console, table
 from scaling.errors import UserError
-from scaling.laws import read_runs, read_seal, verify
+from scaling.laws import read_seal, verify
 from scaling.laws.scoreboard import FOLDER, keep_score, read_scoreboard
+from scaling.laws.table.csv_table import read_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sealed", help="a sealed forecast")
-    parser.add_argument("runs", help="folder of the sweep, or a CSV with run_id, n_params, ...")
+    parser.add_argument("runs", help="folder of the sweep, or a CSV with n_params, n_tokens, loss")
     parser.add_argument("--scores", metavar="DIR", help="folder of the running score over all seals"
                         f" (default: {FOLDER}/ beside the seal)")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
@@ -22,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     path = pathlib.Path(args.runs)
     if not read_seal(args.sealed)["targets"]:
-        raise UserError(f"{args.sealed}: names no run to verify it with (sealed from a CSV)")
-    score = verify(args.sealed, sweep_table(path) if path.is_dir() else read_runs(path))
+        raise UserError(f"{args.sealed}: foretells no run")
+    runs = sweep_table(path) if path.is_dir() else read_table(path)
+    score = verify(args.sealed, runs)
     folder = pathlib.Path(args.scores) if args.scores else pathlib.Path(args.sealed).parent / FOLDER
     keep_score(folder, score)
     board = read_scoreboard(folder)
@@ -44,5 +46,7 @@ def run(args: argparse.Namespace) -> int:
         shown.add_row(*row)
     out = console()
     out.print(shown)
+    if "finished_at" not in runs:
+        out.print("note: no column finished_at: that the seal came before these runs is taken on trust")
     out.print(board.line())
     return 0

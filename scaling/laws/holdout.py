@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from scaling.errors import UserError
+from scaling.laws.table.budgets import compute_groups
 from scaling.laws.table.runs import RunSet
 from scaling.laws.uncertainty.model_error import FoldError, ModelError, model_error
 
 LEAST_FOLDS = 2  # experiments/calibration: with these, coverage beyond the data is near nominal
-_MOST_GROUPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Holdout:
             return None
         folds = {0: "no fold", 1: "a single fold"}[len(self.folds)]
         return (f"the rolling hold-out has {folds}, so that intervals beyond the data know little of the"
-                " law's own error: on published runs, 90% intervals of fits to 2 or 3 budgets hold 87% of"
+                " law's own error: on published runs, 90% intervals of fits to 2 or 3 budgets hold 88% of"
                 " the runs of the next budget and 70% of those further up")
 
     def to_json(self) -> dict:
@@ -102,13 +102,10 @@ def rolling(
 ) -> Holdout:
     """Folds that train on all groups below the k-th and forecast the k-th, k >= least_groups.
 
-    Groups are the budgets; where there are more than 8, equal shares of the runs by FLOPs.
-    `forecast(train, held_out)` may raise `UserError`, which is listed.
+    Groups are those of `compute_groups`: the budgets, 8 at most. `forecast(train, held_out)` may raise
+    `UserError`, which is listed.
     """
-    groups = runs.budgets
-    if runs.n_budgets > _MOST_GROUPS:
-        rank = np.argsort(np.argsort(runs.flops, kind="stable"), kind="stable")
-        groups = rank * _MOST_GROUPS // len(runs)
+    groups = compute_groups(runs.budgets, runs.flops)
     folds, refused = [], []
     for k in range(least_groups, int(groups.max()) + 1):
         train, held_out = runs.take(groups < k), runs.take(groups == k)

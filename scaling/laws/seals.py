@@ -11,9 +11,13 @@ from etils import epath
 from scaling.config import canonical_json
 from scaling.errors import UserError
 from scaling.laws.code_version import code_version, content_sha256, read_sealed_json
+from scaling.laws.table.checks import missing_column
+from scaling.laws.table.csv_table import number, numbers
+from scaling.laws.table.identity import run_names
 from scaling.results.files import write_once
 
-_TOKENS_TOLERANCE = 0.01
+TOLERANCE = 0.01  # of N and of D: of a run that is the one foretold
+_SIZE = ("n_params", "n_tokens")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +63,10 @@ def seal(path: epath.PathLike, payload: dict) -> dict:
     """Writes a forecast that cannot change unnoticed; returns what is in the file.
 
     payload: JSON values with at least `forecast`, `law`, `data_hash`, `fitted_run_ids`, `level`
-    and `targets`, a list of {run_id, experiment, n_params, n_tokens, train_flops, prediction}
-    whose prediction has `loss` and `predictive_interval`; see `forecasting.seal_payload`. Added
-    here: code_version, created_at (UTC), and sha256 over the canonical JSON of all the rest.
+    and `targets`, a list of {run_id, n_params, n_tokens, train_flops, prediction} whose prediction
+    has `loss` and `predictive_interval`; see `forecasting.seal_payload`. A target whose run_id is
+    None foretells every run of its N and D; its `fitted_losses` are those of such runs in the fit.
+    Added here: code_version, created_at (UTC), and sha256 over the canonical JSON of all the rest.
     Where the same forecast is already sealed, that one stays (a restarted study seals once).
     Raises `UserError` if a different one is sealed there.
     """
@@ -93,47 +98,83 @@ def read_seal(path: epath.PathLike) -> dict:
 def verify(path: epath.PathLike, runs: pd.DataFrame) -> Score:
     """Scores a sealed forecast against the runs it foretold.
 
-    runs: a table with run_id, status, loss, n_params, n_tokens and, if it has it, finished_at.
+    runs: a table with loss, n_params, n_tokens and, if it has them, status and finished_at; run_id
+    where the seal names its targets. A target without a name is every run within 1% of its N and D.
     Raises `UserError` for a broken seal, a target that was in the fit, one that finished before
     the seal was made, one without a record, or a run that is not the one foretold (N or D more
     than 1% off).
     """
     sealed = read_seal(path)
-    for name in ("run_id", "loss"):
-        if name not in runs.columns:
-            raise UserError(f"verify: the table of runs has no column {name}")
     created = datetime.datetime.fromisoformat(sealed["created_at"])
+    names = run_names(runs)
     scores = []
     for target in sealed["targets"]:
-        run_id = target["run_id"]
-        if run_id in sealed["fitted_run_ids"]:
-            raise UserError(f"{path}: target {run_id} was in the fit; it cannot test the forecast")
-        rows = runs[runs["run_id"].astype(str) == run_id]
-        if rows.empty:
-            raise UserError(f"{path}: target {run_id} has no record yet; run it, then verify"
-                            f" (N = {target['n_params']:.4g}, D = {target['n_tokens']:.4g})")
-        if len(rows) > 1:
-            raise UserError(f"{path}: target {run_id} has {len(rows)} rows; expected one")
-        scores.append(_score(target, rows.iloc[0], created, str(path)))
+        find = _of_size if target["run_id"] is None else _by_name
+        for i in find(target, runs, names.names, str(path)):
+            run_id = names.names[i]
+            if names.column is not None and run_id in sealed["fitted_run_ids"]:
+                raise UserError(f"{path}: run {run_id} was in the fit; it cannot test the forecast")
+            scores.append(_score(target, run_id, runs.iloc[i], created, str(path)))
     return Score(str(path), sealed["created_at"], sealed["sha256"], sealed["level"], tuple(scores))
 
 
-def _score(target: dict, row: pd.Series, created: datetime.datetime, where: str) -> TargetScore:
-    run_id, prediction = target["run_id"], target["prediction"]
+def _by_name(target: dict, runs: pd.DataFrame, names: list[str], where: str) -> list[int]:
+    """Position of the one run that a target names."""
+    _check_columns(runs, ("run_id", "loss"))
+    found = [i for i, name in enumerate(names) if name == target["run_id"]]
+    if not found:
+        raise UserError(f"{where}: target {target['run_id']} has no record yet; run it, then verify"
+                        f" (N = {target['n_params']:.4g}, D = {target['n_tokens']:.4g})")
+    if len(found) > 1:
+        raise UserError(f"{where}: target {target['run_id']} has {len(found)} rows; expected one")
+    return found
+
+
+def _of_size(target: dict, runs: pd.DataFrame, names: list[str], where: str) -> list[int]:
+    """Positions of all runs of a target's N and D: its seeds."""
+    _check_columns(runs, (*_SIZE, "loss"))
+    apart = np.max([np.abs(numbers(runs[c]) / target[c] - 1) for c in _SIZE], axis=0)
+    apart = np.where(np.isfinite(apart), apart, np.inf)
+    found = np.flatnonzero(apart <= TOLERANCE)
+    asked = f"N = {target['n_params']:.4g} and D = {target['n_tokens']:.4g}"
+    if not len(found):
+        nearest = ""
+        if len(apart) and np.isfinite(apart.min()):
+            row = runs.iloc[int(apart.argmin())]
+            nearest = (f" (nearest: {names[int(apart.argmin())]}, N = {float(row['n_params']):.4g},"
+                       f" D = {float(row['n_tokens']):.4g})")
+        raise UserError(f"{where}: foretells a run of {asked}, and none of the {len(runs)} rows is within"
+                        f" 1% of both{nearest}")
+    for i in found:
+        if number(runs["loss"].iloc[i]) in target["fitted_losses"]:
+            raise UserError(f"{where}: {names[i]}, of {asked}, was in the fit; it cannot test the forecast")
+    return [int(i) for i in found]
+
+
+def _check_columns(runs: pd.DataFrame, names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in runs.columns:
+            raise missing_column(name, runs.columns, "verify: the table of runs")
+
+
+def _score(
+    target: dict, run_id: str, row: pd.Series, created: datetime.datetime, where: str
+) -> TargetScore:
+    prediction = target["prediction"]
     finished = row.get("finished_at")
     if finished is not None and pd.notna(finished) and _moment(str(finished)) <= created:
         raise UserError(f"{where}: target {run_id} finished {finished}, before the seal was made"
                         f" ({created.isoformat()}); that is no forecast")
     low, high = prediction["predictive_interval"]
     status = str(row.get("status", "ok"))
-    loss = float(row["loss"]) if pd.notna(row["loss"]) else None
-    if status == "ok" and (loss is None or not np.isfinite(loss) or loss <= 0):
+    loss = number(row["loss"])
+    if status == "ok" and not (np.isfinite(loss) and loss > 0):
         raise UserError(f"{where}: target {run_id} is finished but has no loss")
     if status != "ok":
         return TargetScore(run_id, status, prediction["loss"], (low, high), None, None, None, False)
-    for name in ("n_params", "n_tokens"):
-        if name in row and abs(float(row[name]) / target[name] - 1) > _TOKENS_TOLERANCE:
-            raise UserError(f"{where}: target {run_id} has {name} = {float(row[name]):.6g}, the"
+    for name in _SIZE:
+        if name in row and not abs(number(row[name]) / target[name] - 1) <= TOLERANCE:
+            raise UserError(f"{where}: target {run_id} has {name} = {row[name]:.6g}, the"
                             f" forecast was for {target[name]:.6g}; it is not the run foretold")
     error = loss - prediction["loss"]
     return TargetScore(run_id, status, prediction["loss"], (low, high), loss, error,
@@ -150,6 +191,8 @@ def _check_payload(payload: dict) -> None:
                     if n not in target.get("prediction", {n: 0})]
         if missing:
             raise UserError(f"seal: targets[{i}] has no {', '.join(missing)}")
+        if target.get("run_id", "") is None and "fitted_losses" not in target:
+            raise UserError(f"seal: targets[{i}] has neither a run_id nor fitted_losses")
         if target["run_id"] in payload["fitted_run_ids"]:
             raise UserError(f"seal: target {target['run_id']} was in the fit; it cannot test it")
 

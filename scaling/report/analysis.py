@@ -113,7 +113,8 @@ def _changed(folder: StudyFolder, sealed: dict | None, fits: LawFits | None) -> 
 
 def _target_table(folder: StudyFolder, sealed: dict):
     ids = {target["run_id"] for target in sealed["targets"]}
-    records = [record for record in folder.records if record.run_id in ids]
+    sized = None in ids  # sealed from a table: it foretells any run of its N and D
+    records = [record for record in folder.records if sized or record.run_id in ids]
     if not records:
         missing = sealed["targets"][0]["run_id"] if sealed["targets"] else "(none)"
         raise UserError(f"its target {missing} has not finished yet")

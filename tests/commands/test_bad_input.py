@@ -282,6 +282,13 @@ def test_folders_without_a_sweep(refused, tmp_path, command):
     assert list(empty.iterdir()) == []
 
 
+def test_a_seal_of_a_table_names_no_run_for_a_sweep(refused, planned, runs_csv, tmp_path):
+    seal = str(tmp_path / "table.json")
+    assert main(["forecast", str(runs_csv), "--flops", "1e20", "--seal", seal, *QUICK]) == 0
+    assert "no experiment to run" in refused("sweep", planned, "--sealed", seal)
+    assert "within 1% of both" in refused("verify", seal, runs_csv)
+
+
 def test_verify_needs_a_seal_and_a_sweep(refused, tmp_path, planned):
     for content in (None, "", "{", "[]", "{}", '{"sha256": "0"}', '{"sha256": 1, "sha256": 2}'):
         seal = tmp_path / "seal.json"

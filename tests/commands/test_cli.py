@@ -160,6 +160,11 @@ def test_fit_and_forecast_of_a_csv(runs_csv, tmp_path, capsys):
     assert main(["forecast", runs_csv, *at]) == 0
     by_size = ["--params", f"{n:.6g}", "--tokens", f"{1e18 / 6 / n:.6g}", *options]
     assert main(["forecast", runs_csv, *by_size]) == 0
+    measured = tmp_path / "measured.csv"
+    measured.write_text(f"n_params,n_tokens,loss\n{forecast['n_params']},{forecast['n_tokens']},{truth}\n")
+    capsys.readouterr()
+    assert main(["verify", seal, str(measured)]) == 0
+    assert "1 of 1 runs inside" in capsys.readouterr().out
 
 
 def test_doctor_finds_the_machine_in_order(capsys):

@@ -137,3 +137,47 @@ def test_what_json_cannot_hold_is_refused(tmp_path, payload):
         with pytest.raises(UserError, match="plain finite JSON"):
             seal(tmp_path / "seal.json", {**payload, "note": value})
     assert not (tmp_path / "seal.json").exists()
+
+
+@pytest.fixture(scope="module")
+def sized(noisy):
+    """Sealed from a table: any run of the forecast's N and D."""
+    fits = fit_all(noisy, bootstrap=30)
+    told = forecast(fits, flops=1.2e13)
+    target = {"run_id": None, "n_params": told.n_params, "n_tokens": told.n_tokens,
+              "train_flops": told.flops, "prediction": told.to_json(), "fitted_losses": [2.5]}
+    return seal_payload(fits, told, [target])
+
+
+def test_a_seal_of_a_table_scores_every_run_of_its_size(tmp_path, sized):
+    seal(tmp_path / "seal.json", sized)
+    target = sized["targets"][0]
+    loss = target["prediction"]["loss"]
+    runs = pd.DataFrame({"n_params": target["n_params"] * np.array([1.004, 0.997, 2, 1]),
+                         "n_tokens": target["n_tokens"] * np.array([1.0, 1.003, 1, 1.02]),
+                         "loss": [loss, loss + 0.01, 9.9, 9.9]})
+    score = verify(tmp_path / "seal.json", runs)
+    assert [t.run_id for t in score.targets] == ["row 1", "row 2"]
+    assert [t.error_nats for t in score.targets] == pytest.approx([0, 0.01], abs=1e-9)
+
+
+def test_a_seal_of_a_table_refuses_runs_of_the_fit_by_name_and_by_loss(tmp_path, sized):
+    seal(tmp_path / "seal.json", sized)
+    target = sized["targets"][0]
+    row = {"n_params": target["n_params"], "n_tokens": target["n_tokens"]}
+    with pytest.raises(UserError, match="row 1, .* was in the fit"):
+        verify(tmp_path / "seal.json", pd.DataFrame([{**row, "loss": 2.5}]))
+    named = {**row, "loss": 2.6, "run_id": sized["fitted_run_ids"][0]}
+    with pytest.raises(UserError, match=f"{named['run_id']} was in the fit"):
+        verify(tmp_path / "seal.json", pd.DataFrame([named]))
+
+
+def test_a_seal_of_a_table_names_the_nearest_run_where_none_is_foretold(tmp_path, sized):
+    seal(tmp_path / "seal.json", sized)
+    target = sized["targets"][0]
+    runs = pd.DataFrame({"run_id": ["far", "near"], "n_params": target["n_params"] * np.array([3, 1.1]),
+                         "n_tokens": [target["n_tokens"]] * 2, "loss": [2.0, 2.0]})
+    with pytest.raises(UserError, match="none of the 2 rows is within 1% of both .nearest: near"):
+        verify(tmp_path / "seal.json", runs)
+    with pytest.raises(UserError, match="no column n_tokens"):
+        verify(tmp_path / "seal.json", runs.drop(columns="n_tokens"))

@@ -1,4 +1,4 @@
-"""Training FLOPs of the runs: which column has them, whether all rows count alike, which share a budget."""
+"""Training FLOPs of the runs: which column has them, and whether all rows count alike."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,6 @@ from scaling.laws.table.csv_table import numbers
 FLOPS = ("train_flops", "flops")  # columns of C: the one we write, and the one that others do
 _MIXED = 1.5  # spread of C / (6 N D) about a smooth function of N that one convention may explain
 _ABSURD = 100.0  # spread of C / (6 N D) that none explains
-_BUDGET_GAP = 0.1  # runs whose FLOPs differ by less than 10% share a budget, where none is named
 _AS_C = "C is read from column flops"
 
 
@@ -100,18 +99,3 @@ def convention_notes(
             return [f"mixed conventions? {said}, and it does not follow N: are N and C counted alike in"
                     " all rows?"]
     return []
-
-
-def budgets_of(frame: pd.DataFrame, flops: np.ndarray | None) -> np.ndarray:
-    """Groups by the planner's nominal budget, else by gaps in FLOPs; ordered by FLOPs."""
-    if "tag_budget" in frame:
-        nominal = numbers(frame["tag_budget"])
-        if np.isfinite(nominal).all():
-            return np.unique(nominal, return_inverse=True)[1]
-    if flops is None:
-        return np.zeros(len(frame), int)
-    order = np.argsort(flops, kind="stable")
-    group = np.empty(len(flops), int)
-    gaps = np.diff(np.log(flops[order])) > np.log1p(_BUDGET_GAP)
-    group[order] = np.concatenate([[0], np.cumsum(gaps)])
-    return group

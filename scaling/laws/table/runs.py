@@ -10,8 +10,9 @@ import pandas as pd
 
 from scaling.config import content_hash
 from scaling.errors import UserError
+from scaling.laws.table.budgets import budgets_of
 from scaling.laws.table.checks import checked, found_as, missing_column, positive, unit_notes
-from scaling.laws.table.conventions import FLOPS, budgets_of, flops_of
+from scaling.laws.table.conventions import FLOPS, flops_of
 from scaling.laws.table.csv_table import numbers, read_table
 from scaling.laws.table.identity import looks_like_checkpoints, row_numbers, run_names
 

@@ -13,13 +13,13 @@ from scaling.errors import UserError
 from scaling.laws.fitting.point_fit import PointFit, fit_form
 from scaling.laws.forms.chinchilla import CHINCHILLA
 from scaling.laws.prediction import new_run
+from scaling.laws.table.budgets import budgets_by_gaps, compute_groups
 from scaling.laws.uncertainty.bootstrap import interval
 from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, FoldError, ModelError, model_error
 from scaling.laws.uncertainty.noise import measured_noise
 from scaling.laws.uncertainty.noise_trend import NoiseTrend, noise_trend
 from scaling.laws.uncertainty.resampling import DEFAULT, resample
 
-GROUPS = 8
 _STARTS = 32
 
 
@@ -52,19 +52,6 @@ class Asked:
     inside_with_model_error: bool
     half_width: float
     half_width_with: float
-
-
-def compute_groups(flops: np.ndarray, most: int = GROUPS) -> np.ndarray:
-    """Group of each row, 0 for the least compute: its budget, or where there are more than `most` of
-    those, equal shares of the rows."""
-    order = np.argsort(flops, kind="stable")
-    budget = np.empty(len(flops), int)
-    budget[order] = np.concatenate([[0], np.cumsum(np.diff(np.log(flops[order])) > np.log(1.1))])
-    if budget.max() < most:
-        return budget
-    rank = np.empty(len(flops), int)
-    rank[order] = np.arange(len(flops))
-    return rank * most // len(flops)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +91,7 @@ class _Fold:
 def _folds(
     runs: Runs, delta: float, method: str, replicates: int, seed: int, least_groups: int
 ) -> Iterator[_Fold]:
-    groups = compute_groups(runs.flops)
+    groups = compute_groups(budgets_by_gaps(runs.flops), runs.flops)
     for begin in range(least_groups, int(groups.max()) + 1):
         train = runs.take(groups < begin)
         try:

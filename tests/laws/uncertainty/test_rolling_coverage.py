@@ -1,4 +1,4 @@
-"""Rolling coverage: groups by compute, and no fit that looks ahead."""
+"""Rolling coverage: no fit looks ahead."""
 
 import dataclasses
 
@@ -6,21 +6,13 @@ import numpy as np
 import pytest
 
 from scaling.laws.uncertainty.coverage import Scenario, sweep
-from scaling.laws.uncertainty.rolling_coverage import Runs, compute_groups, fold_errors, rolling_coverage
+from scaling.laws.uncertainty.rolling_coverage import Runs, fold_errors, rolling_coverage
 
 
 @pytest.fixture(scope="module")
 def runs():
     made = sweep(Scenario("chinchilla", "24 runs", "normal", 0.003, 1e-2), 1)
     return Runs(made.n_params, made.n_tokens, made.loss, 6 * made.n_params * made.n_tokens, made.run_of_row)
-
-
-def test_budgets_are_groups_and_many_budgets_equal_shares(runs):
-    np.testing.assert_array_equal(compute_groups(runs.flops), np.repeat(np.arange(4), 6))
-    scattered = np.geomspace(1e18, 1e21, 64)[np.random.default_rng(0).permutation(64)]
-    groups = compute_groups(scattered)
-    np.testing.assert_array_equal(np.bincount(groups), np.full(8, 8))
-    assert scattered[groups == 3].max() < scattered[groups == 4].min()
 
 
 def test_every_later_run_is_asked_of_every_fit(runs):
