@@ -2,13 +2,17 @@
 
 import argparse
 import json
+import sys
+
+from rich.console import Console
+from rich.progress import track
 
 from scaling.commands import fit_mistuning
 from scaling.commands.law_tables import show_all, show_approach, show_forms, show_law
 from scaling.commands.runs import add_run_arguments, fit_from, fit_one, runs_to_fit, selected, settings
 from scaling.commands.tables import console
 from scaling.errors import UserError
-from scaling.laws import LAWS, LawFit, LawFits, Prediction
+from scaling.laws import FORMS, LAWS, LawFit, LawFits, Prediction
 from scaling.laws.certified import certificate_line, certify_fit
 from scaling.laws.law_file import write_law
 from scaling.laws.table.expressions import point
@@ -95,8 +99,13 @@ def _compare(args) -> int:
     if args.compete:
         from scaling.laws.compete import compete
 
-        chosen = {k: v for k, v in settings(args).items() if k != "method"}
-        answer = compete(runs_to_fit(args), **chosen)
+        for option in ("bootstrap", "method", "level", "law"):
+            if getattr(args, option) is not None:
+                raise UserError(f"--{option}: --compete fits every law, without intervals; leave it out")
+        chosen = {k: v for k, v in settings(args).items() if k in ("seed", "delta", "objective")}
+        laws = track(list(FORMS), "laws", console=Console(stderr=True), transient=True,
+                     disable=not sys.stderr.isatty())
+        answer = compete(runs_to_fit(args), laws=laws, **chosen)
     else:
         from scaling.laws.multiverse import multiverse
 

@@ -8,12 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from scaling.errors import UserError
+from scaling.laws.fitting.point_fit import PointFit
 from scaling.laws.forms import FORMS
-from scaling.laws.law_fit import LawFit, columns_of
-from scaling.laws.law_fitting import fit_law
+from scaling.laws.forms.grammar import SumOfPowers
+from scaling.laws.holdout import Holdout
+from scaling.laws.law_fit import columns_of
+from scaling.laws.law_fitting import fit_point, point_holdout
 from scaling.laws.table.runs import RunSet
 
-_REPLICATES = 20  # no interval is shown; they only tell which laws a resample can determine
+_STARTS = {True: 64, False: 16}  # by whether a law is a sum of powers; another costs a hundred times more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +57,13 @@ class Competition:
 
 
 def compete(
-    runs: RunSet, level: float = 0.9, bootstrap: int = 0, seed: int = 0, delta: float = 1e-3,
-    objective: str | None = None, laws: Iterable[str] = tuple(FORMS),
+    runs: RunSet, seed: int = 0, delta: float = 1e-3, objective: str | None = None,
+    laws: Iterable[str] = tuple(FORMS),
 ) -> Competition:
     """Every law of `laws` that predicts the loss from columns these runs have.
 
-    An entrant must stand every fold that another stands: none gains by refusing the hard ones.
-    Raises `UserError` if no law has a hold-out.
+    By point fits alone: no interval is shown. An entrant must stand every fold that another stands: none
+    gains by refusing the hard ones. Raises `UserError` if no law has a hold-out.
     """
     found, refused = {}, {}
     for name in laws:
@@ -72,35 +75,35 @@ def compete(
         except UserError:
             continue  # a law of other columns, not one that these runs refuse
         try:
-            law = fit_law(form, runs, level, _REPLICATES, seed, delta, objective)
+            point = fit_point(form, runs, seed, delta, objective, _STARTS[isinstance(form, SumOfPowers)])
         except UserError as problem:
             refused[name] = str(problem)
             continue
-        if law.holdout is None or not law.holdout.folds:
-            refused[name] = "no hold-out: " + "; ".join(law.holdout.refused if law.holdout else ())
+        held = point_holdout(form, runs, seed, delta, objective)
+        if not held.folds:
+            refused[name] = "no hold-out: " + "; ".join(held.refused)
             continue
-        found[name] = law
+        found[name] = point, held
     if not found:
         raise UserError("no law of the loss could be held out: " + "; ".join(
             f"{k}: {v}" for k, v in refused.items()))
-    most = max(len(law.holdout.folds) for law in found.values())
-    for name in [n for n, law in found.items() if len(law.holdout.folds) < most]:
-        held = found.pop(name).holdout
+    most = max(len(held.folds) for _, held in found.values())
+    for name in [n for n, (_, held) in found.items() if len(held.folds) < most]:
+        _, held = found.pop(name)
         refused[name] = (f"only {len(held.folds)} of {most} folds: " + "; ".join(held.refused))
-    entries = [_entry(name, law) for name, law in found.items()]
+    entries = [_entry(name, *both) for name, both in found.items()]
     return Competition(tuple(sorted(entries, key=lambda e: e.holdout_rms)), refused)
 
 
-def _entry(name: str, law: LawFit) -> Entry:
-    folds = law.holdout.folds
-    errors = [100 * np.expm1(f.prediction.log_errors) for f in folds]
+def _entry(name: str, point: PointFit, held: Holdout) -> Entry:
+    errors = [100 * np.expm1(f.prediction.log_errors) for f in held.folds]
     every = np.concatenate(errors)
     return Entry(
         law=name,
-        n_params=len(law.form.names),
+        n_params=len(point.form.names),
         holdout_rms=float(np.sqrt((every**2).mean())),
         holdout_mean=float(every.mean()),
         worst_fold=max(float(np.sqrt((e**2).mean())) for e in errors),
-        n_folds=len(folds),
-        in_sample_rms=float(100 * np.sqrt((law.point.log_residuals**2).mean())),
+        n_folds=len(held.folds),
+        in_sample_rms=float(100 * np.sqrt((point.log_residuals**2).mean())),
     )

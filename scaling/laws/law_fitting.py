@@ -41,11 +41,7 @@ def fit_law(
     bootstrap, see `uncertainty.resampling`; by default the one whose coverage is closest to nominal.
     Raises `FitError` if the runs do not determine the law, `UserError` if a column is missing.
     """
-    point = fit_form(
-        form, columns_of(form, runs), runs.loss, delta, starts, seed,
-        objective=objective or form.objective, weights=runs.weight,
-        standard_error=runs.standard_error,
-    )
+    point = fit_point(form, runs, seed, delta, objective, starts)
     if point.degrees_of_freedom < 1:
         raise FitError(f"{form.name}: {len(runs)} points for {len(form.names)} parameters leave no"
                        " noise to see")
@@ -77,6 +73,17 @@ def fit_law(
     )
 
 
+def fit_point(
+    form: Form, runs: RunSet, seed: int = 0, delta: float = 1e-3, objective: str | None = None,
+    starts: int = STARTS,
+) -> PointFit:
+    """The optimum alone; see `fit_law`."""
+    return fit_form(
+        form, columns_of(form, runs), runs.loss, delta, starts, seed,
+        objective=objective or form.objective, weights=runs.weight, standard_error=runs.standard_error,
+    )
+
+
 def _notes(point: PointFit, runs: RunSet):
     for name in point.receipt.at_bound:
         parameter = point.form.parameters[point.form.names.index(name)]
@@ -100,7 +107,7 @@ def law_holdout(
     seed_noise: float,
 ) -> Holdout:
     """The law on the smaller budgets against every run of the next."""
-    starts, replicates = _FOLD_OF_SUM if isinstance(form, SumOfPowers) else _FOLD_OF_SMOOTH
+    starts, replicates = _of_fold(form)
 
     def forecast(train: RunSet, held_out: RunSet) -> HeldOut:
         law = fit_law(form, train, level, replicates, seed, delta, objective, starts, seed_noise,
@@ -115,6 +122,22 @@ def law_holdout(
         return HeldOut(errors, draws, noise, _error_at_minimum(law, held_out))
 
     return rolling(runs, forecast, least_groups=2)
+
+
+def point_holdout(form: Form, runs: RunSet, seed: int, delta: float, objective: str | None) -> Holdout:
+    """`law_holdout` without intervals: the errors of its point fits alone."""
+    def forecast(train: RunSet, held_out: RunSet) -> HeldOut:
+        point = fit_point(form, train, seed, delta, objective, _of_fold(form)[0])
+        errors = form.log_value(point.theta[None], columns_of(form, held_out))[0] - np.log(held_out.loss)
+        if not np.isfinite(errors).all():
+            raise FitError(f"{form.name}: no value at the held-out runs")
+        return HeldOut(errors, np.empty((0, len(held_out))), 0.0, None)
+
+    return rolling(runs, forecast, least_groups=2)
+
+
+def _of_fold(form: Form) -> tuple[int, int]:
+    return _FOLD_OF_SUM if isinstance(form, SumOfPowers) else _FOLD_OF_SMOOTH
 
 
 def _error_at_minimum(law: LawFit, held_out: RunSet) -> float | None:
