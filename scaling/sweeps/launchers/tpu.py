@@ -21,6 +21,7 @@ from scaling.errors import UserError
 from scaling.results.files import writing
 from scaling.sweeps.launchers.job import Job
 from scaling.sweeps.launchers.signals import caught_signals
+from scaling.sweeps.launchers.sky_task import sky_task
 from scaling.sweeps.launchers.tpu_commands import Commands, TpuOptions
 from scaling.sweeps.launchers.watch import say_stopped, watch
 
@@ -56,6 +57,9 @@ class TpuConfig(TpuOptions):
                 raise UserError(f"{entry['run_id']} reads {path} of this machine, which no TPU host sees;"
                                 " use data that is fetched by name, or from a bucket")
         commands = Commands(self, job)
+        if self.sky_task:
+            self._write_task(commands, console)
+            return 0
         if not self.execute:
             self._show(commands, console)
             return 0
@@ -77,6 +81,15 @@ class TpuConfig(TpuOptions):
         ]
         console.print("would run, here for one host a slice; --execute runs it and costs money:")
         for command in shown:
+            console.print(Text(shlex.join(command)), soft_wrap=True)
+
+
+    def _write_task(self, commands: Commands, console: Console) -> None:
+        file = Path(self.sky_task)
+        with writing(file):
+            file.write_text(sky_task(self, commands))
+        console.print(f"wrote the SkyPilot task {file}; next (the last collects what is done so far):")
+        for command in (*commands.upload(), ["sky", "jobs", "launch", str(file)], commands.collect()):
             console.print(Text(shlex.join(command)), soft_wrap=True)
 
 

@@ -37,6 +37,7 @@ class TpuOptions(Config):
     spot: bool = option("spot capacity", False)
     valid_until: str = option("how long to wait for the slices: 6h; empty: for ever")
     service_account: str = option("of the hosts, which read and write the bucket")
+    sky_task: str = option("instead write this SkyPilot task file (.yaml), for `sky jobs launch`")
     execute: bool = option("really run the commands, which costs money", False, flag="--execute")
 
     def validate(self) -> None:
@@ -49,6 +50,8 @@ class TpuOptions(Config):
         self.require(not self.bucket or re.match(r"gs://[^/]", self.bucket) is not None, "bucket", "gs://...")
         duration = re.fullmatch(r"(\d+[smhd])*", self.valid_until) is not None
         self.require(duration, "valid_until", "a duration such as 90m or 6h")
+        task = not self.sky_task or (self.sky_task.endswith((".yaml", ".yml")) and not self.execute)
+        self.require(task, "sky_task", "a .yaml file, without --execute: `sky jobs launch` starts it")
         for name in ("slices", "workers_per_host"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
 
@@ -91,33 +94,38 @@ class Commands:
 
     def install(self, name: str) -> list[str]:
         """A Python that is new enough, and the package, on all hosts of a slice."""
+        return self._ssh(name, "all", self.install_script())
+
+    def install_script(self) -> str:
         wheel = Path(self._options.wheel).name
         here = shlex.quote(f"./{wheel}")
-        script = "\n".join([
+        return "\n".join([
             'set -e; cd "$HOME"',
             "python3 -m pip install --quiet --user uv",
             "python3 -m uv venv --quiet --allow-existing --python 3.12 scaling-venv",
             f"gcloud storage cp {shlex.quote(f'{self._bucket}/wheel/{wheel}')} {here}",
             f"python3 -m uv pip install --quiet --python {_PYTHON} {here} 'jax[tpu]'",
         ])
-        return self._ssh(name, "all", script)
 
     def run(self, name: str, worker: int, host: int, n_hosts: int) -> list[str]:
         """The share of one host: `host` of `n_hosts` over all slices, `worker` within its slice."""
-        words = [_PYTHON, "-m", "scaling", "supervise", HOST_FOLDER, "--name", f"tpu-{name}-{worker}",
-                 "--workers", str(self._options.workers_per_host), "--devices", "tpu",
-                 "--shard", f"{host}/{n_hosts}", *self._sources()]
+        return self._ssh(name, str(worker), self.run_script(f"tpu-{name}-{worker}", f"{host}/{n_hosts}"))
+
+    def run_script(self, label: str, shard: str) -> str:
+        """What one host does. label, shard: of `scaling supervise`, as the host's shell expands them; of a
+        name without blanks, and numbers."""
+        words = [_PYTHON, "-m", "scaling", "supervise", HOST_FOLDER,
+                 "--workers", str(self._options.workers_per_host), "--devices", "tpu", *self._sources()]
         down = shlex.join(_rsync(f"{self._bucket}/sweep", HOST_FOLDER, _LEFT_OUT))
         up = shlex.join(_rsync(HOST_FOLDER, f"{self._bucket}/sweep", _LEFT_OUT))
-        script = "\n".join([
+        return "\n".join([
             f'cd "$HOME"; mkdir -p {HOST_FOLDER} && {down} || exit 1',
             f"(while sleep 60; do {up}; done) & syncing=$!",
-            f"{shlex.join(words)} & echo $! > scaling-supervisor.pid",
+            f"{shlex.join(words)} --name {label} --shard {shard} & echo $! > scaling-supervisor.pid",
             "wait $!; status=$?; kill $syncing",
             f"{up} || exit 1",
             "exit $status",
         ])
-        return self._ssh(name, str(worker), script)
 
     def stop(self, name: str) -> list[str]:
         """Tells the supervisors of a slice to save; their `run` then ends after a last upload."""

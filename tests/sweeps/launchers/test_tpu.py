@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -39,7 +40,7 @@ def test_commands_as_documented(config, job):
     assert commands.delete("q-0") == [*queued, "delete", "q-0", *WHERE, "--force", "--quiet"]
     run = commands.run("q-0", 1, 3, 8)
     assert run[:9] == ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "q-0", *WHERE, "--worker=1"]
-    assert "supervise scaling-sweep --name tpu-q-0-1 --workers 4 --devices tpu --shard 3/8" in run[-1]
+    assert "supervise scaling-sweep --workers 4 --devices tpu --name tpu-q-0-1 --shard 3/8" in run[-1]
     cp, up = commands.upload()
     assert cp == ["gcloud", "storage", "cp", config.wheel, "gs://b/s/wheel/scaling-1-py3-none-any.whl"]
     assert up[:4] == ["gcloud", "storage", "rsync", "--recursive"]
@@ -206,3 +207,34 @@ def test_data_of_this_machine_is_refused_at_once(config, job, programs, cloud, d
     with pytest.raises(UserError, match="/my/texts"):
         launched(config.replace(execute=True), job)
     assert programs.calls() == []
+
+
+def test_a_skypilot_task_runs_each_host_s_share(config, job, programs, tmp_path, monkeypatch):
+    """As SkyPilot starts it: its two environment variables, a shell, the task's `run`."""
+    yaml = pytest.importorskip("yaml")
+    file = tmp_path / "sweep.yaml"
+    status, shown = launched(config.replace(sky_task=str(file), spot=True, slices=2), job)
+    assert status == 0 and f"sky jobs launch {file}" in shown
+    task = yaml.safe_load(file.read_text())
+    assert task["num_nodes"] == 2 and task["resources"] == {
+        "infra": "gcp/us-central1/us-central1-a", "accelerators": "tpu-v5litepod-8",
+        "accelerator_args": {"runtime_version": "v2-alpha-tpuv5-lite"}, "use_spot": True}
+    subprocess.run(["bash", "-n"], input=task["setup"], text=True, check=True)
+
+    programs.answer("gcloud")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    python = tmp_path / "scaling-venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/bash\necho "$@" > "$HOME/asked"\n')
+    python.chmod(0o755)
+    hosts = {"SKYPILOT_NODE_RANK": "3", "SKYPILOT_NUM_NODES": "4"}
+    subprocess.run(["bash", "-c", task["run"]], env={**os.environ, **hosts}, check=True)
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[asked.index("--shard") + 1] == "3/4" and asked[asked.index("--name") + 1] == "tpu-q-3"
+
+
+def test_a_skypilot_task_is_a_yaml_file_that_we_do_not_start(config):
+    with pytest.raises(UserError, match="sky_task"):
+        config.replace(sky_task="a.yaml", execute=True)
+    with pytest.raises(UserError, match="sky_task"):
+        config.replace(sky_task="task.json")
