@@ -18,6 +18,8 @@ from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.gin_config import load_transfer_study
 from scaling.gin_text import to_gin
+from scaling.models import ModelConfig
+from scaling.parametrizations.coordinate_check import CoordinateCheck, coordinate_check
 from scaling.results import read_records
 from scaling.sweeps.folder import write_plan
 from scaling.sweeps.status import read_entries
@@ -27,6 +29,8 @@ from scaling.transfer.regret import regret_at, verdict
 from scaling.transfer.shapes import parse_shape
 from scaling.transfer.tuning import tuned
 from scaling.transfer.verification import foretold, verification_runs, verified
+
+_CHECKED_FACTORS = (1, 2, 4)  # of the base's size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     apply.add_argument("--target", required=True, metavar="d4096.L32", help="width and layers")
     apply.add_argument("--tokens", required=True, type=float, metavar="D", help="training tokens")
     apply.add_argument("--out", metavar="RUN.gin", help="write the run as gin, for explain, plan and train")
+    apply.add_argument("--check", action="store_true", help="coordinate check of the base at 2 and 4 times"
+                       " its width or depth, where the target's is another: seconds to minutes")
     verify = steps.add_parser("verify", help="train a mid-size at lr*/2, lr*, 2 lr*; update the file")
     verify.add_argument("transfer", help="a transfer file, or its folder (then the newest version)")
     verify.add_argument("--at", required=True, metavar="d1024.L8", help="width and layers")
@@ -91,14 +97,24 @@ def _apply(args: argparse.Namespace) -> int:
     rules = transfer.rules_from(path)
     experiment, best = foretold(transfer, rules, *parse_shape(args.target), args.tokens)
     regret = regret_at(transfer, experiment.model, experiment.n_tokens, best)
-    judged = verdict(transfer, regret)
+    checks = _coordinate_checks(transfer.base, experiment.model) if args.check else []
+    judged = verdict(transfer, regret, checks)
     if args.out:
         _write_gin(pathlib.Path(args.out), experiment.replace(name=f"{transfer.name}-target"))
     if args.json:
-        print(json.dumps(transfer_tables.applied_json(transfer, experiment, best, regret, judged)))
+        print(json.dumps(transfer_tables.applied_json(
+            transfer, experiment, best, regret, judged, checks)))
     else:
-        transfer_tables.show_applied(transfer, path, experiment, best, regret, judged, results_console())
+        transfer_tables.show_applied(
+            transfer, path, experiment, best, regret, judged, checks, results_console())
     return 0
+
+
+def _coordinate_checks(base: Experiment, target: ModelConfig) -> list[CoordinateCheck]:
+    """Along the axes on which the target is another size than the base."""
+    apart = {"width": target.d_model != base.model.d_model, "depth": target.depths != base.model.depths}
+    return [coordinate_check(base.parametrization, base.model, axis, factors=_CHECKED_FACTORS,
+                             optimizer=base.optimizer) for axis, differs in apart.items() if differs]
 
 
 def _write_gin(path: pathlib.Path, experiment: Experiment) -> None:

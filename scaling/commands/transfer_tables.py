@@ -11,6 +11,7 @@ from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 from scaling.commands.tables import table
 from scaling.experiment import Experiment
+from scaling.parametrizations.coordinate_check import CoordinateCheck
 from scaling.sweeps.plan import PlannedRun
 from scaling.sweeps.transferred import AXES, Prediction, TransferredRules
 from scaling.transfer.critical_batch import CriticalBatch, critical_batch
@@ -71,9 +72,9 @@ def _show_exponents(rules: TransferredRules, out: Console) -> None:
 
 def show_applied(
     transfer: TransferFile, path: pathlib.Path, experiment: Experiment, best: Prediction,
-    regret: Regret, judged: Verdict, out: Console,
+    regret: Regret, judged: Verdict, checks: Sequence[CoordinateCheck], out: Console,
 ) -> None:
-    found = applied_json(transfer, experiment, best, regret, judged)
+    found = applied_json(transfer, experiment, best, regret, judged, checks)
     level = transfer.rules.level
     shown = table(f"{shape_name(experiment.model)}, {experiment.n_tokens:,} tokens", ">value",
                   f">{level:.0%} interval", title=f"{path}")
@@ -102,6 +103,14 @@ def show_applied(
         out.print(f"{_critical(critical)}{'' if at is None else f'; at these, {at:,.0f}'}: the batch of"
                   f" {experiment.tokens_per_step:,} tokens costs {most}{excess:.1%} more tokens than tiny"
                   " ones", soft_wrap=True)
+    for check in found["coordinate_checks"]:
+        low, high = check["tap_slopes"]
+        wrong = check["failures"]
+        said = f"{len(wrong)} out of bounds, such as {'; '.join(wrong[:3])}" if wrong else (
+            "all within bounds")
+        out.print(f"coordinate check along {check['axis']}, to {check['factors'][-1]} times the base's:"
+                  f" {check['n_slopes']} slopes, those of activations {low:+.2f} .. {high:+.2f}; {said}",
+                  soft_wrap=True)
     out.print(judged.line, soft_wrap=True)
 
 
@@ -136,7 +145,8 @@ def exponents(rules: TransferredRules) -> list[dict[str, Any]]:
 
 
 def applied_json(
-    transfer: TransferFile, experiment: Experiment, best: Prediction, regret: Regret, judged: Verdict
+    transfer: TransferFile, experiment: Experiment, best: Prediction, regret: Regret, judged: Verdict,
+    checks: Sequence[CoordinateCheck] = (),
 ) -> dict[str, Any]:
     rules = transfer.rules
     critical = critical_batch(transfer.base, transfer.cells)
@@ -164,9 +174,17 @@ def applied_json(
         "exponents": exponents(rules),
         "regret": {"nats": regret.nats, "flops": regret.flops,
                    "equivalent_share_at_least": regret.equivalent_share},
+        "coordinate_checks": [_checked(check) for check in checks],
         "go": judged.go,
         "reasons": list(judged.reasons),
     }
+
+
+def _checked(check: CoordinateCheck) -> dict[str, Any]:
+    bounded = [f for f in check.findings if f.bounds is not None]
+    taps = [f.slope for f in bounded if f.kind == "tap"]
+    return {"axis": check.axis, "factors": list(check.factors), "ok": check.ok, "n_slopes": len(bounded),
+            "tap_slopes": [min(taps), max(taps)], "failures": [str(f) for f in check.failures]}
 
 
 def _published_span(rules: TransferredRules, experiment: Experiment) -> list[float]:

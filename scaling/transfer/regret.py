@@ -12,6 +12,7 @@ import numpy as np
 
 from scaling.accounting import exact_train_flops
 from scaling.models import ModelConfig
+from scaling.parametrizations.coordinate_check import CoordinateCheck
 from scaling.sweeps.transferred import Prediction
 from scaling.transfer.cells import Cell
 from scaling.transfer.file import TransferFile
@@ -56,9 +57,12 @@ class Verdict:
         return "GO" if self.go else "NO-GO: " + "; ".join(self.reasons)
 
 
-def verdict(transfer: TransferFile, regret: Regret) -> Verdict:
+def verdict(
+    transfer: TransferFile, regret: Regret, checks: Sequence[CoordinateCheck] = ()
+) -> Verdict:
     """GO if the furthest verified mid-size's optimum lies in the interval foretold for it, drifted by at
-    most `MAX_DRIFT`, and the expected regret is within the study's budget."""
+    most `MAX_DRIFT`, the expected regret is within the study's budget, and no slope of `checks`, if they
+    were made, is out of bounds."""
     reasons = []
     if not transfer.verifications:
         reasons.append("no mid-size was verified (scaling transfer verify)")
@@ -81,6 +85,10 @@ def verdict(transfer: TransferFile, regret: Regret) -> Verdict:
         reasons.append(
             f"expected regret {regret.nats:.4f} nats, over the budget of {transfer.regret_budget:g}"
         )
+    for check in checks:
+        if check.failures:
+            reasons.append(f"{len(check.failures)} slopes out of bounds along {check.axis}"
+                           f" ({check.failures[0]})")
     return Verdict(not reasons, tuple(reasons))
 
 

@@ -74,6 +74,15 @@ def test_apply_says_everything_that_a_run_needs(tuned, capsys):
     assert "critical batch by gradient noise" in said and "the batch of 64 tokens costs" in said
 
 
+def test_apply_checks_the_slopes_of_the_axes_that_grow(tuned, capsys):
+    """The toy's parametrization scales with width; of another depth nothing is said that is not asked."""
+    found = printed(capsys, "transfer", "apply", str(tuned), "--target", "d64.L1", "--tokens", "10000",
+                    "--check")
+    (check,) = found["coordinate_checks"]
+    assert (check["axis"], check["ok"], check["failures"]) == ("width", True, [])
+    assert -0.5 <= check["tap_slopes"][0] <= check["tap_slopes"][1] <= 0.2 and check["n_slopes"] > 10
+
+
 def test_apply_writes_the_run_as_gin(tuned, tmp_path, capsys):
     path = str(tmp_path / "target.gin")
     found = printed(capsys, "transfer", "apply", str(tuned), "--target", "d64.L1", "--tokens", "10000",
