@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 from scaling.laws import LawFits, fit_all
 from scaling.results import read_records
@@ -154,6 +155,11 @@ def draw(table: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
                title="N* ~ C^a, 90% intervals")
     optima.legend(frameon=False, fontsize=8, loc="upper left")
     optima.set_ylim(top=optima.get_ylim()[1] * 2.2)  # room for the legend
+    optima.xaxis.set(major_locator=FixedLocator(sorted(set(table.budget))), minor_locator=NullLocator(),
+                     major_formatter=StrMethodFormatter("{x:.2g}"))
+    for axis in (curves.xaxis, optima.yaxis):
+        axis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(),
+                 major_formatter=FuncFormatter(lambda n, _: f"{n / 1e3:.0f}k"))
     for axes in (curves, optima):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)

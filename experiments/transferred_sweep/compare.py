@@ -4,7 +4,7 @@
     python experiments/transferred_sweep/compare.py --runs transferred fixed # folders of the two sweeps
 
 Prints the tables of the README and draws comparison.png; with --runs writes results.csv first. The
-demo's own runs are those of ../demo/results.csv. Arms are compared at the sizes that all of them have.
+demo's own runs are those of ../demo/results.csv.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 from scaling.laws import Forecast, LawFits, fit_all, forecast
 from scaling.results import read_records, runs_table
@@ -30,11 +30,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.runs:
         write_results(args.runs)
-    runs, target = read_results()
+    runs, targets = read_results()
     fits = {arm: fit_all(runs[runs.arm == arm].reset_index(drop=True), delta=DELTA) for arm in ARMS}
-    for table in (by_budget(fits), paired(runs), laws(fits, target)):
+    for table in (by_budget(fits), paired(runs), laws(fits, targets)):
         print(table.round(4).to_string(index=False), end="\n\n")
-    draw(runs, fits).savefig(HERE / "comparison.png", dpi=140)
+    draw(runs, targets, fits).savefig(HERE / "comparison.png", dpi=140)
 
 
 def write_results(folders: list[str]) -> None:
@@ -44,7 +44,7 @@ def write_results(folders: list[str]) -> None:
         table = runs_table(records)
         experiments = [record.experiment for record in records]
         tables.append(pd.DataFrame({
-            "arm": arm, "run_id": table.run_id, "budget": table.tag_budget, "d_model": table.tag_d_model,
+            "arm": arm, "run_id": table.run_id, "role": table.tag_role, "budget": table.tag_budget, "d_model": table.tag_d_model,
             "n_layers": table.tag_n_layers, "n_params": table.n_params, "n_tokens": table.n_tokens,
             "train_flops": table.train_flops, "n_steps": table.n_steps,
             "batch_size": [e["batch_size"] for e in experiments],
@@ -56,13 +56,12 @@ def write_results(folders: list[str]) -> None:
     both.to_csv(HERE / "results.csv", index=False, float_format="%.7g")
 
 
-def read_results() -> tuple[pd.DataFrame, pd.Series]:
-    """One row a run of the three arms, at sizes that all have; and the demo's target run."""
+def read_results() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a run of the three arms: the sweeps', and the runs that their forecasts named."""
     demo = pd.read_csv(HERE.parent / "demo" / "results.csv").assign(arm="rule")
-    target = demo[demo.role == "target"].iloc[0]
-    table = pd.concat([pd.read_csv(HERE / "results.csv"), demo[demo.role == "sweep"]], ignore_index=True)
-    arms_of = table.groupby(["budget", "d_model"]).arm.transform("nunique")
-    return table[arms_of == len(ARMS)].sort_values(["arm", "budget", "d_model"]), target
+    table = pd.concat([pd.read_csv(HERE / "results.csv"), demo], ignore_index=True)
+    table = table.sort_values(["arm", "budget", "d_model"])
+    return table[table.role == "sweep"], table[table.role == "target"].set_index("arm")
 
 
 def by_budget(fits: dict[str, LawFits]) -> pd.DataFrame:
@@ -96,16 +95,18 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, total], ignore_index=True)
 
 
-def laws(fits: dict[str, LawFits], target: pd.Series) -> pd.DataFrame:
-    """Exponents, and the forecast of the demo's target run."""
+def laws(fits: dict[str, LawFits], targets: pd.DataFrame) -> pd.DataFrame:
+    """Exponents, and the forecast of the arm's own target run."""
     rows = []
     for arm, fit in fits.items():
+        target = targets.loc[arm]
         foretold = of_target(fit, target)
         low, high = foretold.predictive_interval
         rows.append({
             "arm": arm, "a, approach 2": fit.isoflop.exponents["n_opt"],
             "a, approach 3": fit.chinchilla.exponents["n_opt"], **fit.chinchilla.params,
-            "forecast": foretold.loss, "low": low, "high": high,
+            "target": target.d_model, "rate": target.get("learning_rate"),
+            "forecast": foretold.loss, "low": low, "high": high, "measured": target.loss,
             "error %": 100 * (target.loss / foretold.loss - 1),
         })
     return pd.DataFrame(rows)
@@ -115,8 +116,8 @@ def of_target(fit: LawFits, target: pd.Series) -> Forecast:
     return forecast(fit, target.train_flops, target.n_params, target.n_tokens)
 
 
-def draw(runs: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
-    """Profiles; what the fixed rate and the rule lose at each width; rates against tokens."""
+def draw(runs: pd.DataFrame, targets: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
+    """Profiles, and the runs that each law chose beyond them; what the fixed rate and the rule lose at each width; rates against tokens."""
     figure = Figure(figsize=(13.5, 4.2), layout="constrained")
     profiles, losses, rates = figure.subplots(1, 3)
     for arm, name in ARMS.items():
@@ -127,6 +128,9 @@ def draw(runs: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
         for budget in fits[arm].isoflop.budgets:
             profiles.plot(budget.n_opt, budget.loss_opt, "v", color=COLOURS[arm], markersize=8,
                           markeredgecolor="white", zorder=3)
+        target = targets.loc[arm]
+        profiles.plot(target.n_params, target.loss, "*", color=COLOURS[arm], markersize=12,
+                      markeredgecolor="white", zorder=3)
     wide = runs.pivot(index=["d_model", "budget"], columns="arm", values="loss")
     for arm in ("fixed", "rule"):
         less = (wide[arm] - wide.transferred).reset_index(name="less")
@@ -141,14 +145,18 @@ def draw(runs: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
     steps = np.geomspace(1000, 12000)
     rates.plot(steps * 256, 0.0053 * (steps / 1000) ** -0.15, color=COLOURS["rule"])
     profiles.set(xscale="log", xlabel="N (body and head)", ylabel="loss, nats per token",
-                 title="profiles at three budgets (triangles: minima)")
+                 title="profiles (triangles: minima; stars: 1.4e13 FLOPs)")
     losses.set(xlabel="width", title="loss less that of transferred rates, nats")
     rates.set(xscale="log", yscale="log", xlabel="training tokens",
               title="learning rate as given (dots: larger is wider)")
     for axes in (profiles, losses, rates):
         axes.spines[["top", "right"]].set_visible(False)
         axes.title.set_fontsize(10)
-    rates.xaxis.set_minor_formatter(NullFormatter())  # its labels would overlap
+    profiles.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(),
+                       major_formatter=FuncFormatter(lambda n, _: f"{n / 1e3:.0f}k"))
+    for axis in (rates.xaxis, rates.yaxis):
+        axis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(),
+                 major_formatter=StrMethodFormatter("{x:.3g}"))
     profiles.legend(frameon=False, fontsize=8)
     return figure
 

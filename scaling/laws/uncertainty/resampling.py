@@ -19,7 +19,7 @@ METHODS = {  # bootstraps
 }
 # Of a nominal 90%, in percent: least, mean and greatest share of 500 synthetic sweeps whose interval held
 # the truth, over settings and quantities of experiments/calibration (a test holds them together).
-COVERAGE = {"wild": (86, 91, 96), "cases": (87, 93, 99), "residual": (85, 90, 96)}
+COVERAGE = {"wild": (86, 91, 96), "cases": (87, 93, 99), "residual": (80, 90, 96)}
 DEFAULT = "wild"
 POSTERIOR = "posterior"
 ALL_METHODS = (*METHODS, POSTERIOR)
