@@ -147,6 +147,8 @@ def run(
                 per_scenario[scenario] += rows
                 progress.advance(bar)
     for scenario, rows in per_scenario.items():
+        if not rows:  # none of these methods is made for it
+            continue
         frame = pd.DataFrame(rows)
         refused = int(frame.method.isna().sum())
         for (method, quantity), part in frame.dropna(subset="method").groupby(["method", "quantity"],
@@ -157,6 +159,8 @@ def run(
                 "refused": refused, "replicates": replicates, "coverage": share,
                 "standard_error": np.sqrt(share * (1 - share) / sweeps), "width": part.width.median(),
             })
+    if not results:
+        raise UserError(f"{', '.join(methods)}: made for the plainest noise alone, which no such row has")
     return pd.DataFrame(results)
 
 

@@ -97,7 +97,7 @@ def test_a_sweep_survives_the_death_of_a_node(cluster, toy, uninterrupted, start
     assert cluster.stdout.readline() == "killed\n"
     output, _ = launcher.communicate(timeout=600)
     assert launcher.returncode == 0, output
-    assert "ray: 4 nodes" in output and "ray: 3 nodes" in output
+    assert "ray: 4 nodes" in output  # Ray may hear of the death (seconds of silence) after the sweep's end
     assert list(root.glob("runs/*/claim.1")) and not list(root.glob("runs/*/*.crashed"))
     assert results_of(root) == uninterrupted
 
