@@ -44,8 +44,8 @@ def write_results(folders: list[str]) -> None:
         table = runs_table(records)
         experiments = [record.experiment for record in records]
         tables.append(pd.DataFrame({
-            "arm": arm, "run_id": table.run_id, "role": table.tag_role, "budget": table.tag_budget, "d_model": table.tag_d_model,
-            "n_layers": table.tag_n_layers, "n_params": table.n_params, "n_tokens": table.n_tokens,
+            "arm": arm, "run_id": table.run_id, "role": table.tag_role, "budget": table.tag_budget,
+            "d_model": table.tag_d_model, "n_layers": table.tag_n_layers, "n_params": table.n_params, "n_tokens": table.n_tokens,
             "train_flops": table.train_flops, "n_steps": table.n_steps,
             "batch_size": [e["batch_size"] for e in experiments],
             "learning_rate": [e["optimizer"]["learning_rate"] for e in experiments],
@@ -117,7 +117,8 @@ def of_target(fit: LawFits, target: pd.Series) -> Forecast:
 
 
 def draw(runs: pd.DataFrame, targets: pd.DataFrame, fits: dict[str, LawFits]) -> Figure:
-    """Profiles, and the runs that each law chose beyond them; what the fixed rate and the rule lose at each width; rates against tokens."""
+    """Profiles, and the runs that each law chose beyond them; what the fixed rate and the rule lose at each
+    width; rates against tokens."""
     figure = Figure(figsize=(13.5, 4.2), layout="constrained")
     profiles, losses, rates = figure.subplots(1, 3)
     for arm, name in ARMS.items():

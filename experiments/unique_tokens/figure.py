@@ -60,8 +60,8 @@ def draw(table: pd.DataFrame, law: LawFit) -> Figure:
     for subset, colour in COLOURS.items():
         above = (wide[subset] - wide[wide.columns.max()]).rename("above").reset_index()
         runs = table[table.subset == subset].merge(above, on=["tag_budget", "tag_d_model"])
-        excess.scatter(runs.n_tokens / runs.n_unique_tokens, runs.above, color=colour, s=10 + runs.n_params / 4e3,
-                       alpha=0.75, label=f"{subset:,} unique tokens")
+        excess.scatter(runs.n_tokens / runs.n_unique_tokens, runs.above, color=colour, alpha=0.75,
+                       s=10 + runs.n_params / 4e3, label=f"{subset:,} unique tokens")
     excess.axhline(0, color="#8c959e", linewidth=0.8)
     excess.set(xscale="log", xlabel="times each token is read",
                title="loss less that with 800,000 unique tokens, nats (larger dots: larger models)")

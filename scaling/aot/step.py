@@ -4,8 +4,10 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import metadata
 from typing import Any
 
 from jax.sharding import AbstractMesh
@@ -116,12 +118,18 @@ class CompiledStep:
 
 
 def check_libtpu() -> None:
-    """Raises `UserError` where the compiler is not installed."""
+    """Raises `UserError` where the compiler is not installed, or is not the one that jax was built with:
+    another compiles for minutes and then hands over a program that jax cannot read."""
     if importlib.util.find_spec("libtpu") is None:
         raise UserError(
             "--aot needs libtpu, the TPU compiler, which is not installed (no TPU is needed):"
             " pip install 'scaling[tpu]'"
         )
+    asked = " ".join(metadata.requires("jax") or ())  # libtpu==0.0.42.*; extra == "tpu"
+    known, found = re.search(r"libtpu==([\d.]+)\.\*", asked), metadata.version("libtpu")
+    if known and not f"{found}.".startswith(f"{known[1]}."):
+        raise UserError(f"--aot: libtpu {found} does not go with jax {metadata.version('jax')}, which wants"
+                        f" {known[1]}.*: pip install 'scaling[tpu]'")
 
 
 def check_divides(experiment: Experiment, target: Target, mesh: MeshConfig) -> None:

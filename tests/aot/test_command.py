@@ -1,5 +1,6 @@
 """scaling plan --aot, on XLA's stand-in; the real compiler is in test_compile.py."""
 
+import importlib.metadata
 import importlib.util
 import json
 
@@ -65,6 +66,15 @@ def test_without_libtpu(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["plan", "models/decoder_1b.gin", "--aot", "v5e:4x4"]) == 2
     assert "pip install 'scaling[tpu]'" in capsys.readouterr().err
+
+
+def test_another_libtpu_than_jax_s_own_is_refused_before_it_compiles(monkeypatch, capsys):
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.metadata, "version",
+                        lambda name: "0.0.1" if name == "libtpu" else version(name))
+    assert main(["plan", "models/decoder_1b.gin", "--aot", "v5e:4x4"]) == 2
+    assert "libtpu 0.0.1 does not go with jax" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, says", [
