@@ -45,8 +45,8 @@ def write_results(folders: list[str]) -> None:
         experiments = [record.experiment for record in records]
         tables.append(pd.DataFrame({
             "arm": arm, "run_id": table.run_id, "role": table.tag_role, "budget": table.tag_budget,
-            "d_model": table.tag_d_model, "n_layers": table.tag_n_layers, "n_params": table.n_params, "n_tokens": table.n_tokens,
-            "train_flops": table.train_flops, "n_steps": table.n_steps,
+            "d_model": table.tag_d_model, "n_layers": table.tag_n_layers, "n_params": table.n_params,
+            "n_tokens": table.n_tokens, "train_flops": table.train_flops, "n_steps": table.n_steps,
             "batch_size": [e["batch_size"] for e in experiments],
             "learning_rate": [e["optimizer"]["learning_rate"] for e in experiments],
             "loss": table.loss, "loss_standard_error": table.loss_standard_error,
