@@ -174,7 +174,7 @@ def _score(
         return TargetScore(run_id, status, prediction["loss"], (low, high), None, None, None, False)
     for name in _SIZE:
         if name in row and not abs(number(row[name]) / target[name] - 1) <= TOLERANCE:
-            raise UserError(f"{where}: target {run_id} has {name} = {row[name]:.6g}, the"
+            raise UserError(f"{where}: target {run_id} has {name} = {row[name]}, the"
                             f" forecast was for {target[name]:.6g}; it is not the run foretold")
     error = loss - prediction["loss"]
     return TargetScore(run_id, status, prediction["loss"], (low, high), loss, error,
