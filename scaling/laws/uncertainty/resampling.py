@@ -17,7 +17,7 @@ METHODS = {  # bootstraps
     "cases": "cases by run: runs drawn with replacement",
     "residual": "residuals pooled over runs (HC2), Student's t",
 }
-# Of a nominal 90%, in percent: least, mean and greatest share of 500 synthetic sweeps (posterior: 200) whose
+# Of a nominal 90%, in percent: least, mean and greatest share of 500 sweeps (posterior: 200) whose
 # interval held the truth, over settings and quantities of experiments/calibration (a test compares).
 COVERAGE = {"wild": (86, 91, 96), "cases": (87, 93, 99), "residual": (80, 90, 96),
             "posterior": (79, 82, 85)}
