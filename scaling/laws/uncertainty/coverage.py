@@ -20,7 +20,7 @@ from scaling.laws.uncertainty.model_error import NO_MODEL_ERROR, ModelError, mod
 from scaling.laws.uncertainty.noise import measured_noise
 from scaling.laws.uncertainty.noise_trend import noise_trend
 from scaling.laws.uncertainty.profile import profile
-from scaling.laws.uncertainty.resampling import DEFAULT, resample
+from scaling.laws.uncertainty.resampling import DEFAULT, POSTERIOR, resample
 from scaling.laws.uncertainty.rolling_coverage import Runs, fold_errors
 
 # E, A, B, alpha, beta, and the smallest budget in FLOPs. The first is Hoffmann et al.'s data refitted, the
@@ -31,6 +31,7 @@ SURFACES = {
     "uneven": ((1.7, 400.0, 4000.0, 0.31, 0.42), 1e18),
 }
 BEYOND = (10, 100)  # times the largest compute in the sweep
+_SAMPLES = 1000  # of a posterior, at least: more of them cost nothing, unlike refits
 _STARTS = 24
 
 
@@ -168,7 +169,8 @@ def covered(
             ends = {name: profile(point, name, runs.run_of_row, level).interval
                     for name in ("E", "alpha", "beta")}
         else:
-            draws = resample(point, runs.run_of_row, method, replicates, seed, noise=noise,
+            n_draws = max(replicates, _SAMPLES) if method == POSTERIOR else replicates
+            draws = resample(point, runs.run_of_row, method, n_draws, seed, noise=noise,
                              relative_noise=trend.of_rows(np.log(flops))).draws
             error = _model_error(runs, scenario.delta) if forecast and method == DEFAULT else None
             ends = _intervals(point, new_noise, draws, largest, at, level, seed, error)
