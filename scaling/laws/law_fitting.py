@@ -112,12 +112,7 @@ def law_holdout(
     def forecast(train: RunSet, held_out: RunSet) -> HeldOut:
         law = fit_law(form, train, level, replicates, seed, delta, objective, starts, seed_noise,
                       holdout=False)
-        columns = columns_of(form, held_out)
-        both = form.log_value(np.concatenate([law.point.theta[None], law.draws]), columns)
-        errors = both[0] - np.log(held_out.loss)
-        if not np.isfinite(errors).all():
-            raise FitError(f"{form.name}: no value at the held-out runs")
-        draws = both[1:][np.isfinite(both[1:]).all(axis=1)]
+        errors, draws = _held_out(form, np.concatenate([law.point.theta[None], law.draws]), held_out)
         noise = law.noise_at(float(train.flops.max()))
         return HeldOut(errors, draws, noise, _error_at_minimum(law, held_out))
 
@@ -128,12 +123,19 @@ def point_holdout(form: Form, runs: RunSet, seed: int, delta: float, objective: 
     """`law_holdout` without intervals: the errors of its point fits alone."""
     def forecast(train: RunSet, held_out: RunSet) -> HeldOut:
         point = fit_point(form, train, seed, delta, objective, _of_fold(form)[0])
-        errors = form.log_value(point.theta[None], columns_of(form, held_out))[0] - np.log(held_out.loss)
-        if not np.isfinite(errors).all():
-            raise FitError(f"{form.name}: no value at the held-out runs")
-        return HeldOut(errors, np.empty((0, len(held_out))), 0.0, None)
+        return HeldOut(*_held_out(form, point.theta[None], held_out), noise=0.0, optimum_error=None)
 
     return rolling(runs, forecast, least_groups=2)
+
+
+def _held_out(form: Form, theta: np.ndarray, held_out: RunSet) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the law of the first row of theta (rows, p), and values by those of the others that have
+    one everywhere. Raises `FitError` where the first has none."""
+    values = form.log_value(theta, columns_of(form, held_out))
+    errors = values[0] - np.log(held_out.loss)
+    if not np.isfinite(errors).all():
+        raise FitError(f"{form.name}: no value at the held-out runs")
+    return errors, values[1:][np.isfinite(values[1:]).all(axis=1)]
 
 
 def _of_fold(form: Form) -> tuple[int, int]:

@@ -66,13 +66,22 @@ def test_host_scripts_are_bash_and_quote_what_is_the_users(config, job):
         assert "pwned" not in words and "pwned;" not in words
 
 
-def test_a_host_keeps_its_bucket_up_to_date(config, job, programs, tmp_path, monkeypatch):
-    programs.answer("gcloud")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    python = tmp_path / "scaling-venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/bash\nexit 143\n")
-    python.chmod(0o755)
+@pytest.fixture
+def host(programs, tmp_path, monkeypatch):
+    """Makes this machine a TPU host, whose Python runs a line of bash."""
+    def make(line: str) -> None:
+        programs.answer("gcloud")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        python = tmp_path / "scaling-venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/bash\n{line}\n")
+        python.chmod(0o755)
+
+    return make
+
+
+def test_a_host_keeps_its_bucket_up_to_date(config, job, programs, host):
+    host("exit 143")
     script = Commands(config, job).run("q-0", 0, 0, 1)[-1].removeprefix("--command=")
     done = subprocess.run(["bash", "-c", script])
     assert done.returncode == 143
@@ -209,7 +218,7 @@ def test_data_of_this_machine_is_refused_at_once(config, job, programs, cloud, d
     assert programs.calls() == []
 
 
-def test_a_skypilot_task_runs_each_host_s_share(config, job, programs, tmp_path, monkeypatch):
+def test_a_skypilot_task_runs_each_host_s_share(config, job, tmp_path, host):
     """As SkyPilot starts it: its two environment variables, a shell, the task's `run`."""
     yaml = pytest.importorskip("yaml")
     file = tmp_path / "sweep.yaml"
@@ -221,12 +230,7 @@ def test_a_skypilot_task_runs_each_host_s_share(config, job, programs, tmp_path,
         "accelerator_args": {"runtime_version": "v2-alpha-tpuv5-lite"}, "use_spot": True}
     subprocess.run(["bash", "-n"], input=task["setup"], text=True, check=True)
 
-    programs.answer("gcloud")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    python = tmp_path / "scaling-venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/bash\necho "$@" > "$HOME/asked"\n')
-    python.chmod(0o755)
+    host('echo "$@" > "$HOME/asked"')
     hosts = {"SKYPILOT_NODE_RANK": "3", "SKYPILOT_NUM_NODES": "4"}
     subprocess.run(["bash", "-c", task["run"]], env={**os.environ, **hosts}, check=True)
     asked = (tmp_path / "asked").read_text().split()
