@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from scaling.laws import LawFit, fit
+from scaling.laws.forms.data_constrained import saturating
 from scaling.results import read_records, runs_table
 
 HERE = pathlib.Path(__file__).parent
@@ -88,8 +89,8 @@ def draw(table: pd.DataFrame, law: LawFit) -> Figure:
 
 
 def counted(epochs: np.ndarray, r: float) -> np.ndarray:
-    """D' / U of D / U (Muennighoff et al. 2023, equation 5)."""
-    return 1 - r * np.expm1(-(epochs - 1) / r)
+    """D' / U of D / U, as the law has it."""
+    return saturating(1.0, epochs, r, np)
 
 
 if __name__ == "__main__":

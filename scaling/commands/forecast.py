@@ -4,13 +4,11 @@ import argparse
 import json
 import pathlib
 
-import numpy as np
-
 from scaling.commands.runs import add_run_arguments, fit_from
 from scaling.commands.tables import console, table
 from scaling.errors import UserError
 from scaling.laws import Forecast, LawFits, forecast, seal, seal_payload
-from scaling.laws.seals import TOLERANCE
+from scaling.laws.seals import TOLERANCE, size_apart
 
 SEALED_CONVENTION = "body_and_head"
 
@@ -75,7 +73,7 @@ def _of_size(fits: LawFits, result: Forecast) -> dict:
     """Every run of the forecast's N and D; the losses of such runs in the fit cannot test it."""
     n, d = result.n_params, result.n_tokens
     runs = fits.runs
-    same = (np.abs(runs.n_params / n - 1) <= TOLERANCE) & (np.abs(runs.n_tokens / d - 1) <= TOLERANCE)
+    same = size_apart(runs.n_params, runs.n_tokens, n, d) <= TOLERANCE
     return {"run_id": None, "n_params": n, "n_tokens": d, "train_flops": result.flops,
             "prediction": _prediction(result), "fitted_losses": runs.loss[same].tolist()}
 

@@ -21,6 +21,7 @@ from scaling.gin_text import to_gin
 from scaling.models import ModelConfig
 from scaling.parametrizations.coordinate_check import CoordinateCheck, coordinate_check
 from scaling.results import read_records
+from scaling.results.files import write_atomically
 from scaling.sweeps.folder import write_plan
 from scaling.sweeps.status import read_entries
 from scaling.transfer.file import check_fresh, find_transfer, read_transfer, write_transfer
@@ -122,7 +123,7 @@ def _write_gin(path: pathlib.Path, experiment: Experiment) -> None:
         raise UserError(f"--out {path}: expected a name that ends in .gin")
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: no folder {path.parent}")
-    path.write_text(to_gin(experiment), encoding="utf-8")
+    write_atomically(path, to_gin(experiment))
 
 
 def _verify(args: argparse.Namespace) -> int:

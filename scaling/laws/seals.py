@@ -133,8 +133,7 @@ def _by_name(target: dict, runs: pd.DataFrame, names: list[str], where: str) -> 
 def _of_size(target: dict, runs: pd.DataFrame, names: list[str], where: str) -> list[int]:
     """Positions of all runs of a target's N and D: its seeds."""
     _check_columns(runs, (*_SIZE, "loss"))
-    apart = np.max([np.abs(numbers(runs[c]) / target[c] - 1) for c in _SIZE], axis=0)
-    apart = np.where(np.isfinite(apart), apart, np.inf)
+    apart = size_apart(*(numbers(runs[name]) for name in _SIZE), *(target[name] for name in _SIZE))
     found = np.flatnonzero(apart <= TOLERANCE)
     asked = f"N = {target['n_params']:.4g} and D = {target['n_tokens']:.4g}"
     if not len(found):
@@ -149,6 +148,14 @@ def _of_size(target: dict, runs: pd.DataFrame, names: list[str], where: str) -> 
         if number(runs["loss"].iloc[i]) in target["fitted_losses"]:
             raise UserError(f"{where}: {names[i]}, of {asked}, was in the fit; it cannot test the forecast")
     return [int(i) for i in found]
+
+
+def size_apart(
+    n_params: np.ndarray, n_tokens: np.ndarray, n_params_foretold: float, n_tokens_foretold: float
+) -> np.ndarray:
+    """How far runs are from a size, (runs,): the greater relative difference of N and D; inf without one."""
+    apart = np.maximum(np.abs(n_params / n_params_foretold - 1), np.abs(n_tokens / n_tokens_foretold - 1))
+    return np.where(np.isfinite(apart), apart, np.inf)
 
 
 def _check_columns(runs: pd.DataFrame, names: tuple[str, ...]) -> None:

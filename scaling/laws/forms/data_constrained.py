@@ -3,7 +3,7 @@
 from scaling.laws.forms.grammar import SmoothForm, coefficient, constant, exponent, positive
 
 
-def _saturating(unique, used, decay, xp):
+def saturating(unique, used, decay, xp):
     """U + U R* (1 - e^(-R / R*)) with R = used / U - 1: U alone when nothing is repeated, `used` when
     repeats count in full. By expm1: 1 - e^-x loses every digit when R* is large."""
     repeats = xp.maximum(used / unique - 1.0, 0.0)
@@ -15,8 +15,8 @@ def _loss(p, x, xp):
     most N; tokens beyond D are not used, so U is at most D."""
     unique = xp.minimum(x.unique_tokens, x.n_tokens)
     matched = (p.alpha * p.A / (p.beta * p.B)) ** (1 / p.alpha) * unique ** (p.beta / p.alpha)
-    tokens = _saturating(unique, x.n_tokens, vars(p)["R_D*"], xp)
-    params = _saturating(xp.minimum(matched, x.n_params), x.n_params, vars(p)["R_N*"], xp)
+    tokens = saturating(unique, x.n_tokens, vars(p)["R_D*"], xp)
+    params = saturating(xp.minimum(matched, x.n_params), x.n_params, vars(p)["R_N*"], xp)
     return p.E + p.A * params**-p.alpha + p.B * tokens**-p.beta
 
 

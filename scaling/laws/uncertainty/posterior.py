@@ -10,6 +10,7 @@ from scaling.laws.uncertainty.bootstrap import Bootstrap
 from scaling.laws.uncertainty.noise import Noise, measured_noise
 
 _BEND = 1.345  # deviations at which the likelihood turns from normal to exponential tails
+POSTERIOR_BY = "posterior by emcee"  # as its record begins
 _BLOCK = 1000  # steps between looks at the autocorrelation
 _ENOUGH = 50  # autocorrelation times that a chain must be long (emcee's own advice)
 _BURN_IN = 5  # autocorrelation times left out at the start
@@ -42,7 +43,7 @@ class Posterior:
                   f"{self.steps / self.autocorrelation:.0f} autocorrelation times")
         if not self.converged:
             length += f": under {_ENOUGH}, intervals may be too narrow"
-        method = f"posterior by emcee, {self.walkers} walkers x {self.steps} steps, {length}"
+        method = f"{POSTERIOR_BY}, {self.walkers} walkers x {self.steps} steps, {length}"
         return Bootstrap(method, len(self.draws), 0, self.seed)
 
     def to_json(self) -> dict:

@@ -10,7 +10,7 @@ from scaling.errors import UserError
 from scaling.laws.fitting.point_fit import PointFit
 from scaling.laws.uncertainty.bootstrap import Bootstrap, case_weights, residual_draws
 from scaling.laws.uncertainty.noise import Noise, measured_noise
-from scaling.laws.uncertainty.posterior import Posterior, posterior
+from scaling.laws.uncertainty.posterior import POSTERIOR_BY, Posterior, posterior
 
 METHODS = {  # bootstraps
     "wild": "wild by run: each run keeps its own residual (HC3), with a random sign",
@@ -49,7 +49,10 @@ class Resamples:
 
 def coverage_line(method: str) -> str:
     """What a method's intervals are worth, in words; `method` as `Bootstrap.method` tells it."""
-    name = next((name for name, told in METHODS.items() if told == method), POSTERIOR)
+    known = {**METHODS, POSTERIOR: POSTERIOR_BY}
+    name = next((name for name, told in known.items() if method.startswith(told)), None)
+    if name is None:
+        return "how often such intervals hold the truth has not been measured"
     least, mean, most = COVERAGE[name]
     line = f"a nominal 90% held the truth in {mean}% of synthetic sweeps ({least} to {most}% by setting)"
     return line + (": too narrow in some" if least < 87 else "")

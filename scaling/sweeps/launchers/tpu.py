@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from scaling.errors import UserError
-from scaling.results.files import writing
+from scaling.results.files import write_atomically, writing
 from scaling.sweeps.launchers.job import Job
 from scaling.sweeps.launchers.signals import caught_signals
 from scaling.sweeps.launchers.sky_task import sky_task
@@ -83,13 +83,10 @@ class TpuConfig(TpuOptions):
         for command in shown:
             console.print(Text(shlex.join(command)), soft_wrap=True)
 
-
     def _write_task(self, commands: Commands, console: Console) -> None:
-        file = Path(self.sky_task)
-        with writing(file):
-            file.write_text(sky_task(self, commands))
-        console.print(f"wrote the SkyPilot task {file}; next (the last collects what is done so far):")
-        for command in (*commands.upload(), ["sky", "jobs", "launch", str(file)], commands.collect()):
+        write_atomically(self.sky_task, sky_task(self, commands))
+        console.print(f"wrote the SkyPilot task {self.sky_task}; next (the last collects what is done):")
+        for command in (*commands.upload(), ["sky", "jobs", "launch", self.sky_task], commands.collect()):
             console.print(Text(shlex.join(command)), soft_wrap=True)
 
 

@@ -119,11 +119,11 @@ class TestDataConstrained:
 
     def test_no_digits_are_lost_where_the_decay_is_slow(self):
         """1 - e^-x would keep none of them at R* = 1e15."""
-        from scaling.laws.forms.data_constrained import _saturating
+        from scaling.laws.forms.data_constrained import saturating
 
         r, decay = 39.0, 1e15
         series = 1 + r - r**2 / (2 * decay)  # the next term is 1e-26
-        assert float(_saturating(1.0, 1 + r, decay, np)) == pytest.approx(series, rel=1e-15)
+        assert float(saturating(1.0, 1 + r, decay, np)) == pytest.approx(series, rel=1e-15)
 
     def test_less_unique_data_never_helps(self):
         n, d = 2e9, 1e11
