@@ -153,7 +153,7 @@ def _of_size(target: dict, runs: pd.DataFrame, names: list[str], where: str) -> 
 def size_apart(
     n_params: np.ndarray, n_tokens: np.ndarray, n_params_foretold: float, n_tokens_foretold: float
 ) -> np.ndarray:
-    """How far runs are from a size, (runs,): the greater relative difference of N and D; inf without one."""
+    """How far runs are from a size, (runs,): the greater relative difference of N and D; else inf."""
     apart = np.maximum(np.abs(n_params / n_params_foretold - 1), np.abs(n_tokens / n_tokens_foretold - 1))
     return np.where(np.isfinite(apart), apart, np.inf)
 
