@@ -52,7 +52,7 @@ def test_profiles_that_the_readme_calls_convex(fits):
 
 def test_two_runs_of_span_corruption_ended_within_the_second_fall_and_what_they_do(runs, fits):
     asked = runs[runs.objective == "span_corruption"]
-    late = asked[(asked.budget == 3e11) & (asked.d_model == 22) | (asked.budget == 5.5e11) & (asked.d_model == 26)]
+    late = asked[[(b, d) in {(3e11, 22), (5.5e11, 26)} for b, d in zip(asked.budget, asked.d_model)]]
     assert len(late) == 2 and (late.loss > 3.4).all()
     without = figure.fit_of(asked.drop(late.index), "span_corruption").isoflop
     exponent = fits["span_corruption"].isoflop.exponents["n_opt"]
