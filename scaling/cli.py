@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import scaling
 from scaling.errors import UserError
+from scaling.malloc import restart_with_tuned_malloc
 
 # name -> (module, one line of help); in the order of a study's life
 COMMANDS = {
@@ -30,6 +31,7 @@ COMMANDS = {
     "worker": ("worker", argparse.SUPPRESS),
     "calibrate": ("calibrate", argparse.SUPPRESS),
 }
+TRAINING_COMMANDS = ("train", "generate", "evaluate", "coord-check", "worker", "calibrate")
 LAW_COMMANDS = ("fit", "forecast", "verify", "design", "report")
 
 
@@ -42,8 +44,11 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake in what was given, 1 a fault of ours, 128 + n on signal n."""
-    argv = sys.argv[1:] if argv is None else argv
+    from_shell = argv is None
+    argv = sys.argv[1:] if from_shell else argv
     name = next((a for a in argv if a in COMMANDS), None)
+    if from_shell and name in TRAINING_COMMANDS:
+        restart_with_tuned_malloc()
     if name in LAW_COMMANDS:  # many tiny matrices, on which BLAS threads only wait for each other
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = _Parser(prog="scaling", description=scaling.__doc__)

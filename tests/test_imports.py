@@ -16,7 +16,7 @@ EVERYONE = {"errors", "config"}
 # Room -> rooms it may import (and all that those may, and so on down).
 ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "cli": {"commands"},
+    "cli": {"commands", "malloc"},
     "commands": {"gin_config", "gin_text", "sweeps", "transfer", "aot", "training", "report"},
     "aot": {"training", "accounting", "experiment", "models", "partitioning"},
     "gin_config": {"sweeps", "transfer"},
@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "report": {"laws"},
     "laws": {"results"},
     **dict.fromkeys(("models", "objectives", "partitioning", "optim", "results"), set()),
-    **dict.fromkeys(("errors", "config"), set()),
+    **dict.fromkeys(("errors", "config", "malloc"), set()),
 }
 NOTEBOOK_ROOMS = {"laws", "results", "report"}  # opened without JAX or training code
 DERIVATIVES = {"traced.py", "batched.py"}  # of laws/fitting: JAX, imported only when a law needs it

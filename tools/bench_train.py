@@ -20,6 +20,7 @@ from scaling.commands.tables import console, table
 from scaling.data.config import CorpusConfig, DataConfig, TokenizerConfig
 from scaling.experiment import EvaluationConfig, Experiment
 from scaling.gin_config import load_study
+from scaling.malloc import restart_with_tuned_malloc
 from scaling.models import DecoderConfig
 from scaling.optim import AdamWConfig, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
@@ -143,4 +144,5 @@ def shapes_of_study(study: str) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_tuned_malloc()  # for all: PyTorch takes its memory from the same malloc
     main()
