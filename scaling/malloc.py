@@ -3,8 +3,8 @@
 XLA takes a step's temporaries from malloc and gives them back. By default glibc maps such blocks afresh
 each time, and the kernel finds, clears and looks up every page of 4 KiB of them: up to a fifth of a step.
 Here blocks stay with the process, in one heap, on pages of 2 MiB where the kernel grants them. Steps of
-tens of milliseconds and more take about a fifth less time on two cores; those of a few milliseconds, whose
-blocks are small, about a twentieth more, as all threads share the heap.
+tens of milliseconds and more take about a fifth less time on two cores. Steps of a few milliseconds, whose
+blocks are small, take a tenth more there, as the threads share the heap, and no more on one core.
 """
 
 import glob
