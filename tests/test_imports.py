@@ -23,7 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "gin_text": {"sweeps"},
     "sweeps": {"accounting", "experiment", "results"},
     "transfer": {"accounting", "experiment", "results", "sweeps"},
-    "training": {"experiment", "accounting", "results", "evaluation"},
+    "training": {"experiment", "accounting", "results", "evaluation", "malloc"},
     "evaluation": {"generation"},
     "generation": {"experiment"},
     "experiment": {"models", "data", "objectives", "parametrizations", "partitioning", "optim"},

@@ -4,20 +4,27 @@
     python tools/bench_sweep.py --sweep demo --workers 2
 
 The first prints CPU-seconds for a tenth of the runs and for all, and their ratio: 10 is linear. The
-second reads a sweep that ran in one go: the share of the time for which its workers held the machine (from
-the first run's start to the last one's end) that went into updates; the rest is compilation, evaluation,
-checkpoints, and workers that had nothing left to do. Then each shape's update is timed alone on one core
-(let nothing else run): what the same updates take at that steady rate, over the time the machine was held.
+second runs a planned sweep (let nothing else run): the share of the time for which its workers held the
+machine (from the first run's start to the last one's end) that went into updates; the rest is compilation,
+evaluation, checkpoints, and workers that had nothing left to do. Before it and after it each shape's update
+is timed, on every worker's core at once, for what the same updates take at that steady rate, over the time
+the machine was held. The two differ as much as the machine's speed drifts.
 """
 
 import argparse
+import concurrent.futures
 import dataclasses
 import datetime
+import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import unittest.mock
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from scaling.experiment import Experiment
 from scaling.gin_config import load_study
@@ -82,7 +89,12 @@ def timed(cost: dict[str, float], name: str, call: Callable):
 
 
 def held(root: Path, n_workers: int) -> None:
-    """Prints where the time of a sweep's workers went."""
+    """Trains what the sweep lacks and prints where its workers' time went."""
+    experiments = [Experiment.from_json(entry["experiment"]) for entry in read_entries(root)]
+    before = steady_seconds(experiments, n_workers)
+    command = [sys.executable, "-m", "scaling", "sweep", str(root), "--workers", str(n_workers)]
+    subprocess.run(command, check=True)
+    after = steady_seconds(experiments, n_workers)
     records = [r for r in read_records(root) if r.tags.get("role") == "sweep"]
     ends = [datetime.datetime.fromisoformat(r.finished_at).timestamp() for r in records]
     total = n_workers * (max(ends) - min(end - r.wall_seconds for end, r in zip(ends, records)))
@@ -92,14 +104,28 @@ def held(root: Path, n_workers: int) -> None:
         "runs, beside both": sum(r.wall_seconds - r.train_seconds - r.compile_seconds for r in records),
     }
     inside["between and after runs"] = total - sum(inside.values())
+    inside |= {"updates, steady, before": before, "updates, steady, after": after}
     print(f"{len(records)} runs, {n_workers} workers, {total:.0f} worker-seconds")
     for name, seconds in inside.items():
         print(f"{name:24} {seconds:8.1f} s   {seconds / total:6.1%}")
-    experiments = [Experiment.from_json(r.experiment) for r in records]
+
+
+def steady_seconds(experiments: Sequence[Experiment], n_workers: int) -> float:
+    """All updates of the runs at the rate of one compiled program called again and again: worker-seconds.
+
+    The mean over the workers' cores, which all work at the same time. What is compiled for it stays out
+    of the cache that the sweep reads.
+    """
     shapes = {e.shape_key: e for e in experiments}
-    of_shape = dict(zip(shapes, time_steps(list(shapes.values()))))
-    steady = sum(r.n_steps * of_shape[e.shape_key] for r, e in zip(records, experiments))
-    print(f"{'at the steady rate':24} {steady:8.1f} s   {steady / total:6.1%}")
+    cores = sorted(os.sched_getaffinity(0))[:n_workers]
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        unittest.mock.patch.dict(os.environ, SCALING_CACHE=cache),
+        concurrent.futures.ThreadPoolExecutor(len(cores)) as pool,
+    ):
+        of_core = list(pool.map(lambda core: time_steps(list(shapes.values()), core), cores))
+    of_shape = dict(zip(shapes, np.mean(of_core, axis=0)))
+    return float(sum(e.n_steps * of_shape[e.shape_key] for e in experiments))
 
 
 SECTIONS = {"plan": plan_section, "scan": scan_section}
@@ -110,8 +136,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--section", choices=SECTIONS, action="append")
-    parser.add_argument("--sweep", type=Path, metavar="DIR", help="a finished sweep, instead")
-    parser.add_argument("--workers", type=int, default=2, help="that it ran with")
+    parser.add_argument("--sweep", type=Path, metavar="DIR", help="a planned sweep to run, instead")
+    parser.add_argument("--workers", type=int, default=2, help="that it runs with")
     args = parser.parse_args()
     if args.sweep:
         held(args.sweep, args.workers)

@@ -42,9 +42,13 @@ def expected_seconds(runs: Sequence[PlannedRun], n_shapes: int = 3) -> list[floa
     return expected
 
 
-def time_steps(experiments: Sequence[Experiment]) -> list[float]:
-    """Seconds of one update of each experiment's shape, on one core, in a process of its own."""
-    core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+def time_steps(experiments: Sequence[Experiment], core: int | None = None) -> list[float]:
+    """Seconds of one update of each experiment's shape, on one core, in a process of its own.
+
+    core: the first of those that this process may use, unless said.
+    """
+    if core is None and hasattr(os, "sched_getaffinity"):
+        core = min(os.sched_getaffinity(0))
     command = [sys.executable, "-I", "-S", pinned.__file__, str(os.getpid()),
                "-" if core is None else str(core), sys.executable, "-m", "scaling", "calibrate"]
     text = json.dumps([e.to_json() for e in experiments])

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.experiment import Experiment
+from scaling.malloc import compiling
 from scaling.models import Routing
 from scaling.objectives import LossSums
 from scaling.parametrizations import parameter_rules
@@ -36,9 +37,10 @@ class Program(TracedProgram):
         self.share = process_share(self.mesh)
         # ahead of the first call, so that compile time is known and not in step time
         start = time.monotonic()
-        self._init = self.lower_init().compile()
-        self._train = self.lower_train(experiment).compile()
-        self._evaluate = self.lower_evaluate(experiment).compile()
+        with compiling():
+            self._init = self.lower_init().compile()
+            self._train = self.lower_train(experiment).compile()
+            self._evaluate = self.lower_evaluate(experiment).compile()
         self.compile_seconds = time.monotonic() - start
 
     def init(self, experiment: Experiment) -> TrainState:

@@ -24,10 +24,11 @@ from scaling.training.accumulation import value_and_gradient
 from scaling.training.loss_scale import LossScale
 from scaling.training.targets_loss import targets_loss
 
-# Updates of a tiny model take about a millisecond, as long as dispatching one; a chunk of this many
-# FLOPs makes dispatch cheap and is still short enough to stop after.
-FLOPS_PER_DISPATCH = 5e9
-MAX_STEPS_PER_DISPATCH = 32
+# Updates of a tiny model take about a millisecond, as long as dispatching one. Chunks of them, a quarter
+# of a second on a core, make dispatch cheap and are still short enough to stop after.
+TINY_UPDATE_FLOPS = 2.5e9
+FLOPS_PER_DISPATCH = 2e10
+MAX_STEPS_PER_DISPATCH = 128
 DROPOUT = zlib.crc32(b"dropout")  # no draw is one of the initial parameters', which share the seed
 
 
@@ -81,8 +82,7 @@ class TracedProgram:
         self.measures = _measures(experiment.model)
         self._constrain = Constrainer(self.mesh)
         per_example = exact_train_flops(experiment.model, self.objective.lengths)
-        per_step = per_example * experiment.batch_size
-        self.max_chunk = int(np.clip(FLOPS_PER_DISPATCH // per_step, 1, MAX_STEPS_PER_DISPATCH))
+        self.max_chunk = _max_chunk(per_example * experiment.batch_size)
         self._batches = batch_sharding(self.mesh, leading_axes=1)
         self._rows = batch_sharding(self.mesh)
         self._everywhere = NamedSharding(self.mesh, PartitionSpec())
@@ -265,6 +265,13 @@ class TracedProgram:
         empty = {name: jnp.zeros(self.max_chunk, jnp.float32) for name in names}
         # A traced trip count: one program serves every chunk length, with the same bits.
         return jax.lax.fori_loop(0, n, body, (state, empty))
+
+
+def _max_chunk(flops: float) -> int:
+    """Updates of so many FLOPs that go into one call."""
+    if flops > TINY_UPDATE_FLOPS:
+        return 1
+    return min(int(FLOPS_PER_DISPATCH // flops), MAX_STEPS_PER_DISPATCH)
 
 
 def _measures(config: ModelConfig) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
@@ -13,7 +14,7 @@ from scaling.errors import UserError
 from scaling.partitioning import MeshConfig
 from scaling.training import Preempted, StopRequest, train
 from scaling.training.checkpoints import Checkpoints
-from scaling.training.fingerprint import fingerprint
+from scaling.training.fingerprint import Fingerprint, _checks, fingerprint
 from scaling.training.program import program_for
 
 
@@ -168,3 +169,18 @@ def test_a_fingerprint_sees_one_bit_and_an_exchange(experiment, data):
         other = fingerprint(structure.unflatten([*leaves[:number], changed, *leaves[number + 1 :]])).sums
         wrong = [i for i, (a, b) in enumerate(zip(whole.sums, other, strict=True)) if a != b]
         assert wrong and {i // 2 for i in wrong} == {number}
+
+
+def test_a_fingerprint_is_the_same_on_the_host_and_on_devices(experiment, data):
+    """Of floats of two widths, integers, bools and scalars; one not finite."""
+    program, _ = program_for(experiment(), MeshConfig(), data.bos_id)
+    state = program.init(experiment())
+    odd = {
+        "half": jnp.linspace(-1, 1, 15, dtype=jnp.bfloat16).reshape(3, 5), "count": jnp.int32(-7),
+        "on": jnp.array([True, False]), "wide": jnp.arange(2**17, dtype=jnp.float32),
+    }
+    for params in (state.params, {**state.params, **odd}, {"nan": jnp.array([1.0, jnp.nan])}):
+        changed = state._replace(params=params)
+        finite, sums = _checks(changed)
+        assert fingerprint(changed) == Fingerprint(bool(finite), np.asarray(sums).ravel().tolist())
+    assert not finite

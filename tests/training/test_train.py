@@ -140,13 +140,13 @@ def test_a_run_that_diverges_late_reports_what_came_before(experiment, data, tmp
 
 
 def test_results_do_not_depend_on_the_size_of_a_chunk(experiment, tmp_path, monkeypatch):
-    """A program for at most 2 updates a dispatch gives the bits of one for 32.
+    """A program for at most 2 updates a dispatch gives the bits of one for 128.
 
     XLA drops the loop of a program for single updates and fuses it otherwise: the last bits differ.
     """
     config = experiment(n_steps=45)
     results = []
-    for n in (1, 2, 32):
+    for n in (1, 2, 128):
         monkeypatch.setattr(program_module, "_programs", {})
         monkeypatch.setattr(traced, "MAX_STEPS_PER_DISPATCH", n)
         record = train(config, tmp_path / str(n))
@@ -156,8 +156,9 @@ def test_results_do_not_depend_on_the_size_of_a_chunk(experiment, tmp_path, monk
     np.testing.assert_allclose(single, many, rtol=1e-5)
 
 
-def test_flops_bound_a_chunk(experiment, monkeypatch):
-    monkeypatch.setattr(traced, "FLOPS_PER_DISPATCH", 0.0)
+def test_only_tiny_updates_go_in_chunks(experiment, monkeypatch):
+    assert Program(experiment(), MeshConfig(), 256).max_chunk > 1
+    monkeypatch.setattr(traced, "TINY_UPDATE_FLOPS", 0.0)
     assert Program(experiment(), MeshConfig(), 256).max_chunk == 1
 
 
