@@ -1,7 +1,7 @@
 """Tiny experiments on a tiny learnable corpus, prepared once for all tests of training."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from scaling.experiment import EvaluationConfig, Experiment
 from scaling.models import DecoderConfig
 from scaling.optim import AdamWConfig, ScheduleConfig
 from scaling.parametrizations import ParametrizationConfig
+from scaling.training import program, traced
 
 SENTENCES = (
     "the cat sat on the mat and looked at the rain. ",
@@ -70,3 +71,12 @@ def experiment(data_config: DataConfig) -> Callable[..., Experiment]:
         return Experiment(**values | changes)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def chunks_of_32() -> Iterator[None]:
+    """A tiny run goes in more than one or two chunks of updates, so that it can be stopped between them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "_programs", {})
+        patch.setattr(traced, "MAX_STEPS_PER_DISPATCH", 32)
+        yield

@@ -7,6 +7,8 @@ from scaling.data import TrainStream
 from scaling.training import train
 from scaling.training.program import Program
 
+pytestmark = pytest.mark.usefixtures("chunks_of_32")
+
 
 class Noted:
     """A metric of a chunk that notes when it is read."""

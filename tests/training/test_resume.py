@@ -19,6 +19,8 @@ from scaling.training import Preempted, StopRequest, train
 from scaling.training.checkpoints import Checkpoints
 from scaling.training.program import program_for
 
+pytestmark = pytest.mark.usefixtures("chunks_of_32")
+
 # Windows of three updates, and evaluations every 86 or so: chunks of updates, and so checkpoints,
 # end inside of windows.
 N_STEPS = 603
@@ -30,10 +32,11 @@ CLOCKS = {"wall_seconds", "train_seconds", "compile_seconds", "flops_per_second"
 DRIVER = """
 import json, sys
 from scaling.experiment import Experiment
-from scaling.training import train
+from scaling.training import traced, train
 from scaling.training.runtime import set_up_runtime
 
 set_up_runtime()
+traced.MAX_STEPS_PER_DISPATCH = 32
 experiment = Experiment.from_json(json.load(open(sys.argv[1])))
 train(experiment, sys.argv[2], checkpoint_seconds=0.0)
 """
