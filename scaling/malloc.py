@@ -2,9 +2,8 @@
 
 XLA takes a step's temporaries from malloc and gives them back. By default glibc maps such blocks afresh
 each time, and the kernel finds, clears and looks up every page of 4 KiB of them: up to a fifth of a step.
-Here blocks stay with the process, in one heap, on pages of 2 MiB where the kernel grants them. Steps of
-tens of milliseconds and more take about a fifth less time on two cores. Steps of a few milliseconds, whose
-blocks are small, take a tenth more there, as the threads share the heap, and no more on one core.
+Here blocks stay with the process, in one heap, on pages of 2 MiB where the kernel grants them: steps of
+a hundred milliseconds and more take about a quarter less time, those of a few milliseconds as long as before.
 
 One heap is also the compiler's, which leaves it full of holes: see `compiling`.
 """
@@ -59,8 +58,8 @@ def compiling() -> Iterator[None]:
     """Around what compiles programs: the holes that the compiler leaves in the heap stay its own.
 
     XLA leaves ten thousand free pieces between those it keeps. To search them, and to lie scattered among
-    them, costs the steps that follow 6 to 15% of their time. So they are taken when it is done, a few
-    hundred MB that the process holds anyway, and given back when it begins again. Does nothing where malloc
+    them, costs the steps that follow 4 to 15% of their time. So they are taken when it is done, 150 to
+    200 MB that the process holds anyway, and given back when it begins again. Does nothing where malloc
     is not tuned as above.
     """
     libc = ctypes.CDLL(None) if os.environ.get(_VARIABLE) == _TUNED else None
