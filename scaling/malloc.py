@@ -3,7 +3,8 @@
 XLA takes a step's temporaries from malloc and gives them back. By default glibc maps such blocks afresh
 each time, and the kernel finds, clears and looks up every page of 4 KiB of them: up to a fifth of a step.
 Here blocks stay with the process, in one heap, on pages of 2 MiB where the kernel grants them: steps of
-a hundred milliseconds and more take about a quarter less time, those of a few milliseconds as long as before.
+a hundred milliseconds and more take about a quarter less time, those of a few milliseconds as long as
+before.
 
 One heap is also the compiler's, which leaves it full of holes: see `compiling`.
 """

@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--section", choices=SECTIONS, action="append")
     parser.add_argument("--sweep", type=Path, metavar="DIR", help="a planned sweep to run, instead")
-    parser.add_argument("--workers", type=int, default=2, help="that it runs with")
+    parser.add_argument("--workers", type=int, default=2, help="that it runs with, a core each")
     args = parser.parse_args()
     if args.sweep:
         held(args.sweep, args.workers)

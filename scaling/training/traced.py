@@ -271,7 +271,7 @@ def _max_chunk(flops: float) -> int:
     """Updates of so many FLOPs that go into one call."""
     if flops > TINY_UPDATE_FLOPS:
         return 1
-    return min(int(FLOPS_PER_DISPATCH // flops), MAX_STEPS_PER_DISPATCH)
+    return int(np.clip(FLOPS_PER_DISPATCH // flops, 1, MAX_STEPS_PER_DISPATCH))
 
 
 def _measures(config: ModelConfig) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from scaling.models import DecoderConfig
 from scaling.objectives import Lengths
 from scaling.partitioning import MeshConfig
 from scaling.results import read_record
+from scaling.sweeps.calibration import flops_per_step
 from scaling.training import program as program_module
 from scaling.training import traced, train
 from scaling.training.metrics import MAX_WINDOWS
@@ -154,6 +155,13 @@ def test_results_do_not_depend_on_the_size_of_a_chunk(experiment, tmp_path, monk
     assert results[1] == results[2]
     single, many = ([e.loss for e in evaluations] for evaluations, _ in results[:2])
     np.testing.assert_allclose(single, many, rtol=1e-5)
+
+
+def test_flops_bound_a_chunk(experiment, monkeypatch):
+    monkeypatch.setattr(traced, "FLOPS_PER_DISPATCH", 3.5 * flops_per_step(experiment()))
+    assert Program(experiment(), MeshConfig(), 256).max_chunk == 3
+    monkeypatch.setattr(traced, "FLOPS_PER_DISPATCH", 0.0)
+    assert Program(experiment(), MeshConfig(), 256).max_chunk == 1
 
 
 def test_only_tiny_updates_go_in_chunks(experiment, monkeypatch):
