@@ -27,12 +27,12 @@ def memory_by_group(
     activations: what the backward pass reads. Without rematerialisation that is, per position and
         layer, about 10 vectors of d_model (residual stream, norms, queries, keys and values before and
         after rotation, attention output), half as many again for cross-attention, the MLP's hidden
-        units before and after its activation (and its gate), and two rows of attention weights a head,
-        as long as what is attended to. A scan over layers stacks every intermediate value that a
-        derivative names, where unrolled layers recompute the cheap ones. Under `full` only the input
-        of each layer stays, under `dots` also each product of matrices (attention's scores too). One
-        layer at a time has all it needs, when the logits are gone: what it needs beyond their room is
-        counted here. An expert's slots count as positions do.
+        units before and after its activation (and its gate), and a row of attention weights a head, as
+        long as what is attended to. A scan over layers stacks every vector that a derivative names,
+        where unrolled layers recompute the cheap ones. Under `full` only the input of each layer
+        stays, under `dots` also each product of matrices (attention's scores too). One layer at a
+        time, scanned or rematerialised, has all it needs, when the logits are gone: what it needs
+        beyond their room is counted here. An expert's slots count as positions do.
     logits: their float32 values and their gradient, of `loss_chunk` positions at a time.
 
     Against what XLA allocates on a CPU for the float32 step: within 20% without rematerialisation,
@@ -94,19 +94,20 @@ def _activations(config: ModelConfig, lengths: Lengths) -> tuple[int, int]:
         whole = _whole_layer(config, length, crossed, item)
         if config.remat == "none":
             kept += depth * whole
-            continue
-        kept += depth * length * config.d_model * item
+        else:
+            kept += depth * length * config.d_model * item
         if config.remat == "dots":
             kept += depth * _products(config, length, crossed, item)
-        layer = max(layer, whole)
+        if config.scan_layers or config.remat != "none":
+            layer = max(layer, whole)
     return kept, layer
 
 
 def _whole_layer(config: ModelConfig, length: int, crossed: int, item: int) -> int:
     """All that a layer's derivative names, but for what is cheap, where layers are unrolled."""
     hidden, vectors = (4 if config.gated else 2) * config.d_ff, 10
-    if config.scan_layers and config.remat == "none":
-        hidden, vectors = 6 * config.d_ff, 18 if config.qk_norm else 13
+    if config.scan_layers:
+        hidden, vectors = (3 if config.gated else 2) * config.d_ff, 18 if config.qk_norm else 14
     size, rows = vectors * config.d_model * length * item, length
     if crossed:  # queries and output of its own, keys and values of the encoder's positions
         size += (vectors // 2) * config.d_model * length * item + crossed * 4 * config.d_model * item
@@ -115,7 +116,7 @@ def _whole_layer(config: ModelConfig, length: int, crossed: int, item: int) -> i
         size += slots * 3 * config.d_model * item
         rows = slots + (length if config.shared_expert else 0)
     size += rows * hidden * item
-    return size + length * 2 * config.n_heads * (length + crossed) * FLOAT32_BYTES
+    return size + length * config.n_heads * (length + crossed) * FLOAT32_BYTES
 
 
 def _products(config: ModelConfig, length: int, crossed: int, item: int) -> int:

@@ -9,6 +9,7 @@ from scaling.models import splash
 from scaling.models.config import TransformerConfig
 from scaling.models.forward import Constrain, no_constraint
 from scaling.models.layers import soft_capped
+from scaling.models.softmax_attention import mixed, scores
 from scaling.models.splash import Pattern
 
 
@@ -89,15 +90,11 @@ def attend(
     shared = config.n_heads // config.kv_heads
     if shared > 1:
         key_BSGK, value_BSGK = (jnp.repeat(x, shared, axis=2) for x in (key_BSGK, value_BSGK))
-    logits_BHTS = jnp.einsum(
-        "bthk,bshk->bhts", query_BTHK, key_BSGK, preferred_element_type=jnp.float32
-    )
+    logits_BHTS = scores(query_BTHK, key_BSGK)
     if bias_HTS is not None:
         logits_BHTS += bias_HTS
     logits_BHTS = soft_capped(logits_BHTS, config.attention_soft_cap)
     tap(logits_BHTS)
     logits_BHTS = logits_BHTS.astype(config.softmax_dtype)
     least = jnp.finfo(logits_BHTS.dtype).min
-    logits_BHTS = jnp.where(mask_BTS[:, None], logits_BHTS, least)
-    weights_BHTS = jax.nn.softmax(logits_BHTS, axis=-1).astype(query_BTHK.dtype)
-    return jnp.einsum("bhts,bshk->bthk", weights_BHTS, value_BSGK)
+    return mixed(jnp.where(mask_BTS[:, None], logits_BHTS, least), value_BSGK)

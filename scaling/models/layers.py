@@ -44,8 +44,40 @@ def product(x: jax.Array, weight: jax.Array, n_in: int = 1) -> jax.Array:
     """
     leading, contracted, trailing = x.shape[:-n_in], x.shape[-n_in:], weight.shape[n_in:]
     size = math.prod(contracted)
-    flat = x.reshape(-1, size) @ weight.reshape(size, -1).astype(x.dtype)
+    flat = _product(x.reshape(-1, size), weight.reshape(size, -1).astype(x.dtype))
     return flat.reshape(*leading, *trailing)
+
+
+@jax.custom_vjp
+def _product(x_MI: jax.Array, weight_IO: jax.Array) -> jax.Array:
+    """x weight, with a gradient of the weight that XLA's CPU backend computes as fast as the product.
+
+    It is a quarter slower where the left side is read by columns, as autodiff would have it.
+    """
+    return x_MI @ weight_IO
+
+
+def _product_forward(x_MI: jax.Array, weight_IO: jax.Array) -> tuple[jax.Array, tuple]:
+    return x_MI @ weight_IO, (x_MI, weight_IO)
+
+
+def _product_backward(residuals: tuple, dy_MO: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x_MI, weight_IO = residuals
+    worth_a_copy = x_MI.shape[1] <= dy_MO.shape[1]
+    x_IM = _transposed(x_MI) if worth_a_copy else x_MI.T
+    return dy_MO @ weight_IO.T, x_IM @ dy_MO
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _transposed(x: jax.Array) -> jax.Array:
+    """The transpose, on CPU as an array of its own; XLA would read it off `x`."""
+
+    def copied(x: jax.Array) -> jax.Array:
+        return jax.lax.optimization_barrier(x.T)
+
+    return jax.lax.platform_dependent(x, cpu=copied, default=jnp.transpose)
 
 
 class Dense(nnx.Module):
@@ -123,14 +155,19 @@ class MLP(Dense):
 
 def activated(config: TransformerConfig, projected: Callable[[str], jax.Array]) -> jax.Array:
     """Hidden units of an MLP, [..., F]; `projected` gives its input's projection `up` or `gate`."""
-    hidden, kind = projected("up"), config.activation
-    if kind == "swiglu":
-        return jax.nn.silu(projected("gate")) * hidden
-    if kind == "geglu":
-        return jax.nn.gelu(projected("gate"), approximate=True) * hidden
-    if kind == "squared_relu":
-        return jnp.square(jax.nn.relu(hidden))
-    return jax.nn.gelu(hidden, approximate=True)
+
+    def activation(up: jax.Array, gate: jax.Array | None) -> jax.Array:
+        if config.activation == "swiglu":
+            return jax.nn.silu(gate) * up
+        if config.activation == "geglu":
+            return jax.nn.gelu(gate, approximate=True) * up
+        if config.activation == "squared_relu":
+            return jnp.square(jax.nn.relu(up))
+        return jax.nn.gelu(up, approximate=True)
+
+    # computed again in the backward pass: quicker than keeping what is between its ends
+    up = projected("up")
+    return jax.checkpoint(activation)(up, projected("gate") if config.gated else None)
 
 
 def soft_capped(x: jax.Array, cap: float) -> jax.Array:

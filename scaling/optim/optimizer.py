@@ -87,7 +87,7 @@ class Optimizer:
         kept, (params, gradients) = params, jax.tree.map(_float32, (params, gradients))
         norm = optax.global_norm(gradients)
         scale = jnp.minimum(1.0, hp.clip_norm / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny))
-        gradients = jax.tree.map(lambda g, mult: g * scale / mult, gradients, hp.eps_mult)
+        gradients = jax.tree.map(lambda g, mult: g * (scale / mult), gradients, hp.eps_mult)
         algorithm = self._config.algorithm(hp.algorithm, self._specs)
         directions, state = algorithm.update(gradients, state, params)
         factor = schedule_factor(

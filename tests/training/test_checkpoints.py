@@ -116,7 +116,7 @@ def test_with_no_whole_checkpoint_left_nothing_starts_again(config, stopped, tmp
 
 def test_the_last_and_the_best_are_kept(experiment, tmp_path):
     """A rate that is far too large after a good start: the best evaluation is an early one."""
-    config = experiment(n_steps=60, n_evaluations=12, learning_rate=0.5)
+    config = experiment(n_steps=60, n_evaluations=12, learning_rate=2.0)
     rising = config.schedule.replace(warmup_fraction=1.0, max_warmup_steps=60)
     config = config.replace(schedule=rising, optimizer=config.optimizer.replace(clip_norm=1e9))
     record = train(config, tmp_path, keep_last=1, keep_best=2)
