@@ -14,7 +14,12 @@ Tap = Callable[[str, jax.Array], None]
 
 
 class Constrain(Protocol):
-    """Where activations are, told by their logical axes."""
+    """Where activations are, told by their logical axes.
+
+    threads: that share one device's work, where XLA leaves it to us to keep them busy; else 1.
+    """
+
+    threads: int
 
     def __call__(self, x: jax.Array, axes: Axes) -> jax.Array:
         """x, given a sharding."""
@@ -79,6 +84,8 @@ def scaled(x: jax.Array, by: Scalar) -> jax.Array:
 
 
 class _OneDevice:
+    threads = 1
+
     def __call__(self, x: jax.Array, axes: Axes) -> jax.Array:
         return x
 

@@ -12,6 +12,8 @@ from scaling.models.layers import soft_capped
 from scaling.models.softmax_attention import mixed, scores
 from scaling.models.splash import Pattern
 
+MAX_PARTS = 4  # each is compiled
+
 
 def chosen_attention(
     config: TransformerConfig, platform: str, lengths: Mapping[str, int], prefix: bool = False
@@ -63,7 +65,8 @@ def attend(
 
     By the implementation that the config names; `auto` is for `chosen_attention` to replace.
     Queries come scaled. A query that the mask leaves no key gets what its implementation gives.
-    pattern: what splash makes its mask of. tap: sees the float32 logits; only `xla` has them to show.
+    pattern: what splash makes its mask of. tap: sees the float32 logits, of some rows at a time where a
+    device has threads; only `xla` has them to show.
     """
     if config.attention == "auto":
         raise ValueError("attention is 'auto': chosen_attention says what that comes to")
@@ -87,6 +90,22 @@ def attend(
             query_BTHK, key_BSGK, value_BSGK, bias=bias, mask=mask_BTS[:, None], scale=1.0,
             implementation="cudnn",
         )
+    # XLA's CPU backend multiplies small matrices on one thread: rows in parts keep the others at work
+    most = min(constrain.threads, MAX_PARTS)
+    parts = max(n for n in range(1, most + 1) if len(query_BTHK) % n == 0)
+    each = zip(*(jnp.split(x, parts) for x in (query_BTHK, key_BSGK, value_BSGK, mask_BTS)))
+    return jnp.concatenate([_by_xla(config, *rows, bias_HTS, tap) for rows in each])
+
+
+def _by_xla(
+    config: TransformerConfig,
+    query_BTHK: jax.Array,
+    key_BSGK: jax.Array,
+    value_BSGK: jax.Array,
+    mask_BTS: jax.Array,
+    bias_HTS: jax.Array | None,
+    tap,
+) -> jax.Array:
     shared = config.n_heads // config.kv_heads
     if shared > 1:
         key_BSGK, value_BSGK = (jnp.repeat(x, shared, axis=2) for x in (key_BSGK, value_BSGK))

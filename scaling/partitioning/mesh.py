@@ -9,6 +9,7 @@ without a rule is an error, never silently replicated.
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -146,6 +147,13 @@ class Constrainer:
     """Pins an activation, named by its logical axes, to its sharding: `scaling.models`' `Constrain`."""
 
     mesh: Mesh
+
+    @property
+    def threads(self) -> int:
+        """Cores that this process may use, where one CPU device has them all; else 1."""
+        if self.mesh.size > 1 or self.mesh.devices.flat[0].platform != "cpu":
+            return 1
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
     def __call__(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, _activation(axes)))

@@ -5,7 +5,8 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.models import DecoderConfig, EncoderDecoderConfig, ForwardMultipliers, build_model
-from scaling.models.kernels import chosen_attention
+from scaling.models.forward import no_constraint
+from scaling.models.kernels import MAX_PARTS, attend, chosen_attention
 
 SHAPE = dict(vocab_size=20, d_model=32, n_heads=2, d_ff=48)
 
@@ -89,3 +90,41 @@ def test_rematerialisation_changes_memory_and_not_gradients(scan_layers):
             np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=1e-4)
     if scan_layers:  # unrolled, the CPU backend drops the barriers that keep it from saving again
         assert memory["full"] < memory["none"]
+
+
+class Threads(type(no_constraint)):
+    def __init__(self, threads: int):
+        self.threads = threads
+
+
+@pytest.mark.parametrize("n_kv_heads", [1, 2])
+def test_rows_in_parts_give_the_same_bits(n_kv_heads):
+    """Of values and of gradients; six rows are in parts of equal size, whatever the threads."""
+    config = DecoderConfig(**SHAPE, n_kv_heads=n_kv_heads)
+    draws = np.random.default_rng(0)
+    sizes = [(6, 16, heads, 16) for heads in (2, n_kv_heads, n_kv_heads)]
+    arrays = [jnp.asarray(draws.normal(size=size), "f4") for size in sizes]
+    mask = jnp.broadcast_to(jnp.tril(jnp.ones((16, 16), bool)), (6, 16, 16))
+    bias = jnp.asarray(draws.normal(size=(2, 16, 16)), "f4")
+
+    def found(threads):
+        seen = []
+        constrain, tap = Threads(threads), lambda logits: seen.append(len(logits))
+
+        @jax.jit
+        def step(query, key, value):
+            def loss(*arrays):
+                mixed = attend(config, *arrays, mask, bias, constrain=constrain, tap=tap)
+                return jnp.sin(mixed).sum(), mixed
+
+            return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(query, key, value)
+
+        return jax.tree.leaves(step(*arrays)), seen
+
+    whole, rows = found(1)
+    assert rows == [6] and MAX_PARTS == 4
+    for threads, parts in ((2, [3, 3]), (4, [2, 2, 2]), (16, [2, 2, 2])):
+        again, rows = found(threads)
+        assert rows == parts
+        for one, other in zip(whole[1:], again[1:], strict=True):  # but for the sum in one number
+            np.testing.assert_array_equal(one, other)

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -149,3 +150,19 @@ def test_an_axis_without_a_rule_is_an_error():
 
 def test_one_device_takes_any_batch():
     check_batch(make_mesh(MeshConfig()), "batch", 7)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores of a process are not known here")
+def test_a_cpu_by_itself_has_the_threads_of_its_process():
+    """Asked while tracing: a worker pinned to one core compiles for one."""
+    mesh, allowed = make_mesh(MeshConfig()), os.sched_getaffinity(0)
+    assert Constrainer(mesh).threads == len(allowed)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert Constrainer(mesh).threads == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    tpu = SimpleNamespace(platform="tpu")
+    for devices in ([tpu], [tpu, tpu], [SimpleNamespace(platform="cpu")] * 2):
+        several = SimpleNamespace(size=len(devices), devices=np.array(devices))
+        assert Constrainer(several).threads == 1
