@@ -165,7 +165,7 @@ def activated(config: TransformerConfig, projected: Callable[[str], jax.Array]) 
             return jnp.square(jax.nn.relu(up))
         return jax.nn.gelu(up, approximate=True)
 
-    # computed again in the backward pass: quicker than keeping what is between its ends
+    # computed again in the backward pass: on CPU quicker than to keep what is between its ends
     up = projected("up")
     return jax.checkpoint(activation)(up, projected("gate") if config.gated else None)
 

@@ -3,8 +3,8 @@
 Gradients are written out, for those that autodiff finds read and write arrays of queries x keys twice
 as often. Weights are left unnormalised and what they mix is divided instead, and the sum over keys in
 the softmax's gradient is taken over the head instead (Dao et al. 2022, appendix B.2). Gradients of keys
-and values are computed transposed, as XLA's CPU backend has its fast product only for a left side whose
-rows are contracted.
+and values are computed transposed, as XLA's CPU backend has its fast product only where the last axis of
+the left side is contracted.
 """
 
 import jax
