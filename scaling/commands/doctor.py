@@ -1,7 +1,6 @@
 """scaling doctor"""
 
 import argparse
-import os
 import tempfile
 
 from scaling.commands.tables import console, table
@@ -16,6 +15,7 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     from scaling.accounting import peak_flops_per_second
+    from scaling.partitioning import cores_of_process
     from scaling.training import provenance
     from scaling.training.runtime import set_up_runtime
 
@@ -25,8 +25,7 @@ def run(args: argparse.Namespace) -> int:
         peak = peak_flops_per_second(device.device_kind)
         known = f"{peak / 1e12:,.0f} TFLOP/s bf16 at peak" if peak else "no known peak, so no MFU"
         shown.add_row("device", f"{device.platform}: {provenance.device_kind()} ({known})")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    shown.add_row("cores", str(cores))
+    shown.add_row("cores", str(cores_of_process()))
     for name, version in provenance.versions().items():
         shown.add_row(name, version)
     shown.add_row("commit", provenance.commit() or "not a git checkout")

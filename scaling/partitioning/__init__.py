@@ -6,6 +6,7 @@ from scaling.partitioning.mesh import (
     MeshConfig,
     batch_sharding,
     check_batch,
+    cores_of_process,
     make_mesh,
     parameter_shardings,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "MeshConfig",
     "batch_sharding",
     "check_batch",
+    "cores_of_process",
     "everywhere",
     "is_writer",
     "join_processes",
