@@ -33,8 +33,9 @@ ARROWS: dict[str, set[str]] = {
     "corpus": {"results"},
     "report": {"laws"},
     "laws": {"results"},
-    **dict.fromkeys(("models", "objectives", "partitioning", "optim", "results"), set()),
-    **dict.fromkeys(("errors", "config", "malloc"), set()),
+    "partitioning": {"cores"},
+    **dict.fromkeys(("models", "objectives", "optim", "results"), set()),
+    **dict.fromkeys(("errors", "config", "cores", "malloc"), set()),
 }
 NOTEBOOK_ROOMS = {"laws", "results", "report"}  # opened without JAX or training code
 DERIVATIVES = {"traced.py", "batched.py"}  # of laws/fitting: JAX, imported only when a law needs it

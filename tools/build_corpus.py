@@ -9,13 +9,13 @@ It may be killed at any moment: start it again and it continues, and the bytes a
 
 import argparse
 import json
-import os
 import sys
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from scaling.cores import n_cores
 from scaling.corpus import BuildConfig, build_corpus
 from scaling.corpus.filters import FILTERS
 from scaling.errors import UserError
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--max-bad", type=float, default=0.01, metavar="SHARE",
                         help="of documents that may be unreadable (default: 0.01)")
     parser.add_argument("--shard-mb", type=float, default=256.0, help="text in a shard (default: 256)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1,
+    parser.add_argument("--workers", type=int, default=n_cores(),
                         help="processes (default: cores)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)

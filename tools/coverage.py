@@ -23,6 +23,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
+from scaling.cores import n_cores  # noqa: E402
 from scaling.errors import UserError  # noqa: E402
 from scaling.laws.uncertainty.coverage import Scenario, covered  # noqa: E402
 from scaling.laws.uncertainty.resampling import METHODS, POSTERIOR  # noqa: E402
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="two rows of 50 sweeps")
     parser.add_argument("--only", metavar="TEXT", help="rows whose name holds the text")
     parser.add_argument("--delta", type=float, metavar="D", help="rows fitted with it")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="K")
+    parser.add_argument("--workers", type=int, default=n_cores(), metavar="K")
     parser.add_argument("--write", action="store_true", help="freeze the CSV in experiments/calibration")
     parser.add_argument("--no-holdout", action="store_true", help="without the forecasts' model error")
     parser.add_argument("--published", metavar="FOLDER", help="the published runs")

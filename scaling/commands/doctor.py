@@ -4,6 +4,7 @@ import argparse
 import tempfile
 
 from scaling.commands.tables import console, table
+from scaling.cores import n_cores
 from scaling.results.cache_folder import cache_root
 
 
@@ -15,7 +16,6 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     from scaling.accounting import peak_flops_per_second
-    from scaling.partitioning import cores_of_process
     from scaling.training import provenance
     from scaling.training.runtime import set_up_runtime
 
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
         peak = peak_flops_per_second(device.device_kind)
         known = f"{peak / 1e12:,.0f} TFLOP/s bf16 at peak" if peak else "no known peak, so no MFU"
         shown.add_row("device", f"{device.platform}: {provenance.device_kind()} ({known})")
-    shown.add_row("cores", str(cores_of_process()))
+    shown.add_row("cores", str(n_cores()))
     for name, version in provenance.versions().items():
         shown.add_row(name, version)
     shown.add_row("commit", provenance.commit() or "not a git checkout")

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from scaling.commands.arguments import add_binding, sweep_folder
 from scaling.commands.experiments import read_experiment
 from scaling.commands.tables import console as results_console
 from scaling.commands.tables import table
+from scaling.cores import n_cores
 from scaling.data import MixtureConfig, PreparedData, prepare
 from scaling.errors import UserError
 from scaling.experiment import Experiment
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", help="folder of the sweep")
     add_aot_arguments(parser, what)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1,
+    parser.add_argument("--workers", type=int, default=n_cores(),
                         help="for the expected wall time (default: cores)")
     parser.add_argument("--no-calibration", action="store_true",
                         help="do not time this machine; no expected times")

@@ -1,7 +1,6 @@
 """scaling sweep DIR|STUDY.gin"""
 
 import argparse
-import os
 import pathlib
 import shlex
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from scaling.commands.arguments import add_binding, sweep_folder
 from scaling.commands.engine_options import add_engine_arguments, engine_from, engine_words
 from scaling.commands.plan import check_workers, make_plan
 from scaling.commands.sources import add_source_arguments, entries_of, source_options
+from scaling.cores import n_cores
 from scaling.data import prepare
 from scaling.errors import UserError
 from scaling.experiment import Experiment
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     local = args.launcher == "local"
     n_workers = args.workers if args.workers is not None else (
-        (os.cpu_count() or 1) if local else WORKERS_ELSEWHERE)
+        n_cores() if local else WORKERS_ELSEWHERE)
     check_workers(n_workers)
     if args.launcher == "tpu" and args.workers is not None:
         raise UserError("--workers: on TPUs they follow from --tpu-slices and --tpu-workers-per-host")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import pathlib
 
 from rich.console import Console
@@ -13,6 +12,7 @@ from scaling.commands.plan import check_workers
 from scaling.commands.sources import entries_of
 from scaling.commands.sweep import run_entries
 from scaling.commands.tables import console as results_console
+from scaling.cores import n_cores
 from scaling.data import prepare
 from scaling.errors import UserError
 from scaling.experiment import Experiment
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--tokens", type=float, metavar="D", help="training tokens (default: the base's)")
     verify.add_argument("--seeds", type=int, default=2, help="runs a rate (default: 2)")
     for step in (tune, verify):
-        step.add_argument("--workers", type=int, default=os.cpu_count() or 1,
+        step.add_argument("--workers", type=int, default=n_cores(),
                           help="worker processes (default: cores)")
     for step in (tune, apply, verify):
         step.add_argument("--json", action="store_true", help="print it as JSON")

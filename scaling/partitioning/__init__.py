@@ -6,7 +6,6 @@ from scaling.partitioning.mesh import (
     MeshConfig,
     batch_sharding,
     check_batch,
-    cores_of_process,
     make_mesh,
     parameter_shardings,
 )
@@ -26,7 +25,6 @@ __all__ = [
     "MeshConfig",
     "batch_sharding",
     "check_batch",
-    "cores_of_process",
     "everywhere",
     "is_writer",
     "join_processes",

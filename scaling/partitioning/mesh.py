@@ -9,7 +9,6 @@ without a rule is an error, never silently replicated.
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from scaling.config import Config
+from scaling.cores import n_cores
 from scaling.errors import UserError
 
 MESH_AXES = ("data", "fsdp", "tensor", "expert")
@@ -153,7 +153,7 @@ class Constrainer:
         """Cores that this process may use, where one CPU device has them all; else 1."""
         if self.mesh.size > 1 or self.mesh.devices.flat[0].platform != "cpu":
             return 1
-        return cores_of_process()
+        return n_cores()
 
     def __call__(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, _activation(axes)))
@@ -167,11 +167,6 @@ class Constrainer:
             function, mesh=self.mesh, in_specs=tuple(map(_activation, inputs)),
             out_specs=_activation(output), check_vma=False,
         )
-
-
-def cores_of_process() -> int:
-    """Those that this process may use; all of the machine's where a system does not say which."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _activation(axes: tuple[str, ...]) -> PartitionSpec:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scaling.accounting import exact_train_flops
+from scaling.cores import core_ids
 from scaling.errors import UserError
 from scaling.experiment import Experiment
 from scaling.sweeps.launchers import pinned
@@ -47,8 +48,8 @@ def time_steps(experiments: Sequence[Experiment], core: int | None = None) -> li
 
     core: the first of those that this process may use, unless said.
     """
-    if core is None and hasattr(os, "sched_getaffinity"):
-        core = min(os.sched_getaffinity(0))
+    if core is None and (cores := core_ids()):
+        core = cores[0]
     command = [sys.executable, "-I", "-S", pinned.__file__, str(os.getpid()),
                "-" if core is None else str(core), sys.executable, "-m", "scaling", "calibrate"]
     text = json.dumps([e.to_json() for e in experiments])

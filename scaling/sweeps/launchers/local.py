@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from scaling.config import Config
+from scaling.cores import core_ids
 from scaling.errors import UserError
 from scaling.results.files import writing
 from scaling.sweeps.claims import Process, mark_crashed
@@ -246,9 +247,9 @@ def _how(code: int) -> str:
 
 def _share_cores(n_workers: int) -> list[list[int] | None]:
     """The cores that this process may use, dealt out; None where the system cannot pin."""
-    if not hasattr(os, "sched_getaffinity"):
+    cores = core_ids()
+    if cores is None:
         return [None] * n_workers
-    cores = sorted(os.sched_getaffinity(0))
     if n_workers >= len(cores):
         return [[cores[i % len(cores)]] for i in range(n_workers)]
     edges = [i * len(cores) // n_workers for i in range(n_workers + 1)]
