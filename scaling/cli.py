@@ -25,13 +25,15 @@ COMMANDS = {
     "design": ("design", "where the next runs are worth most"),
     "report": ("report", "one self-contained page of results"),
     "coord-check": ("coord_check", "whether a parametrization trains alike at every size"),
+    "profile": ("profile", "how fast an experiment trains here, and where the time goes"),
     "explain": ("explain", "each value of a config and where it came from"),
     "doctor": ("doctor", "devices, versions, what works here"),
     "supervise": ("supervise", argparse.SUPPRESS),
     "worker": ("worker", argparse.SUPPRESS),
     "calibrate": ("calibrate", argparse.SUPPRESS),
 }
-TRAINING_COMMANDS = ("train", "generate", "evaluate", "coord-check", "worker", "calibrate")
+TRAINING_COMMANDS = ("train", "generate", "evaluate", "coord-check", "profile", "worker",
+                     "calibrate")
 LAW_COMMANDS = ("fit", "forecast", "verify", "design", "report")
 
 

@@ -17,7 +17,9 @@ EVERYONE = {"errors", "config"}
 ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"commands", "malloc"},
-    "commands": {"gin_config", "gin_text", "sweeps", "transfer", "aot", "training", "report"},
+    "commands": {"gin_config", "gin_text", "sweeps", "transfer", "aot", "training", "report",
+                 "profiling"},
+    "profiling": {"training", "aot"},
     "aot": {"training", "accounting", "experiment", "models", "partitioning"},
     "gin_config": {"sweeps", "transfer"},
     "gin_text": {"sweeps"},

@@ -12,6 +12,8 @@ from scaling.experiment import Experiment
 def read_experiment(path: str, bindings: Sequence[str]) -> Experiment:
     """From `.json` (as runs keep it) or gin. Raises `UserError`."""
     if not path.endswith(".json"):
+        if gin_config.describes_study(path):
+            raise UserError(f"{path} is a study, expected an experiment; its runs: scaling plan {path}")
         return gin_config.load_experiment(path, bindings).config
     if bindings:
         raise UserError("-b changes a gin file; a .json experiment is fixed")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from scaling.commands.arguments import add_binding
 from scaling.commands.experiments import read_experiment
+from scaling.commands.out_of_memory import memory_is_enough
 from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.experiment import Experiment
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     for experiment, run_dir, keep, trunk in runs:
         console.print(f"{experiment.run_id}: {experiment.n_steps:,} steps, {experiment.n_tokens:,} tokens")
         try:
-            with StopRequest().installed() as stop:
+            with StopRequest().installed() as stop, memory_is_enough(experiment, mesh):
                 record = train(
                     experiment, run_dir, config_gin=to_gin(experiment), mesh=mesh, stop=stop,
                     keep_steps=keep, keep_last=args.keep_last, keep_best=args.keep_best, trunk=trunk,

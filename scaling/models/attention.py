@@ -71,6 +71,7 @@ class Attention(Dense):
             self.key_norm = Norm(config, "kv", stack)
         self._prefix = "cross_" if cross else ""
 
+    @jax.named_scope("attention")
     def __call__(
         self, x_BTD: jax.Array, source_BSD: jax.Array | None, scope: Scope, forward: Forward
     ) -> jax.Array:

@@ -39,10 +39,12 @@ class Experts(Dense):
         if config.shared_expert:
             self.shared = MLP(config, stack)
 
+    @jax.named_scope("experts")
     def __call__(self, x_BTD: jax.Array, forward: Forward) -> jax.Array:
         config = self._config
-        x32_BTD = x_BTD.astype(jnp.float32)
-        logits_BTE = jnp.einsum("btd,de->bte", x32_BTD, self.router[...], precision="highest")
+        with jax.named_scope("router"):
+            x32_BTD = x_BTD.astype(jnp.float32)
+            logits_BTE = jnp.einsum("btd,de->bte", x32_BTD, self.router[...], precision="highest")
         forward.tap("router_logits", logits_BTE)
         probabilities_BTE = jax.nn.softmax(logits_BTE, axis=-1)
         weights_BTJ, choice_BTJ = jax.lax.top_k(probabilities_BTE, config.experts_per_token)

@@ -50,6 +50,7 @@ def _cudnn_obstacle(config: TransformerConfig, platform: str) -> str | None:
     return None
 
 
+@jax.named_scope("attention_scores")
 def attend(
     config: TransformerConfig,
     query_BTHK: jax.Array,

@@ -123,6 +123,7 @@ class Norm(nnx.Module):
             self.bias = parameter(stack, dims, "vector", "norm")
         self._config = config
 
+    @jax.named_scope("norm")
     def __call__(self, x: jax.Array) -> jax.Array:
         x32 = x.astype(jnp.float32)
         if self._config.norm == "layer":
@@ -146,6 +147,7 @@ class MLP(Dense):
             self.add("gate", {"embed": config.d_model}, {"mlp": config.d_ff})
         self.add("down", {"mlp": config.d_ff}, {"embed": config.d_model})
 
+    @jax.named_scope("mlp")
     def __call__(self, x_BTD: jax.Array, forward: Forward) -> jax.Array:
         hidden_BTF = activated(self._config, lambda name: self.apply(name, x_BTD))
         hidden_BTF = forward.constrain(hidden_BTF, ("batch", "length", "mlp"))

@@ -74,6 +74,7 @@ class Transformer(nnx.Module):
                 setattr(self, stack_leaf(side, "relative_bias"), table)
         self.config = config
 
+    @jax.named_scope("embedding")
     def embed(self, inputs: Inputs, side: StackName, forward: Forward) -> jax.Array:
         """[B, T, D] in the compute dtype."""
         dtype = jnp.dtype(self.config.compute_dtype)
@@ -112,6 +113,7 @@ class Transformer(nnx.Module):
             return Scope(mask_BTS, None, jnp.moveaxis(bias_TSH, -1, 0))
         return Scope(mask_BTS, pattern=pattern)
 
+    @jax.named_scope("unembedding")
     def readout(self, x_BTD: jax.Array, forward: Forward) -> jax.Array:
         """Logits [B, T, V] in the compute dtype."""
         forward.tap("final", x_BTD)

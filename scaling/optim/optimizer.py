@@ -74,6 +74,7 @@ class Optimizer:
         params = jax.tree.map(_float32, params)
         return self._config.algorithm(self._config.scalars(), self._specs).init(params)
 
+    @jax.named_scope("optimizer")
     def update(
         self, hp: Hyperparameters, params: Any, state: Any, gradients: Any, step: jax.Array
     ) -> tuple[Any, Any, dict[str, jax.Array]]:

@@ -80,6 +80,8 @@ def writing(path: epath.PathLike):
         reason = reasons.get(error.errno)
         if error.errno == errno.ENOENT and str(path).startswith(str(error.filename)):
             reason = f"{error.filename} is not there and cannot be made"
+        elif error.errno == errno.ENOENT and epath.Path(path).is_dir():  # /proc, for one
+            reason = "no file can be made in it"
         if isinstance(error, IsADirectoryError):  # of etils, which gives no number
             reason = "it is a folder"
         if reason:

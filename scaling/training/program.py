@@ -49,6 +49,11 @@ class Program(TracedProgram):
         init_std = jax.tree.map(lambda r: jnp.float32(r.init_std), rules)
         return self._init(jnp.uint32(experiment.seed), init_std)
 
+    @property
+    def compiled_chunk(self) -> jax.stages.Compiled:
+        """What `train_chunk` calls: its text, and what XLA says of its memory."""
+        return self._train
+
     def train_chunk(
         self,
         state: TrainState,

@@ -30,8 +30,9 @@ def targets_loss(
 
     def of(params: Any, hidden: jax.Array, part: dict[str, jax.Array]) -> tuple[LossSums, jax.Array]:
         logits = model.readout(params, hidden, forward, constrain)
-        sums = objective.loss(logits, part, dtype)
-        return sums, objective.z_penalty(logits, part, dtype) if with_penalty else jnp.float32(0)
+        with jax.named_scope("loss"):
+            sums = objective.loss(logits, part, dtype)
+            return sums, objective.z_penalty(logits, part, dtype) if with_penalty else jnp.float32(0)
 
     asked = {name: batch[name] for name in objective.asked}
     length = hidden_BTD.shape[1]

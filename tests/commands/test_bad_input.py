@@ -238,8 +238,26 @@ def test_a_budget_too_small_for_its_smallest_model(refused, study_gin):
 
 def test_an_experiment_is_no_study_and_a_study_no_experiment(refused, experiment_gin, study_gin):
     refused("plan", experiment_gin, "--out", "out")
-    refused("train", study_gin)
-    assert "is a study" in refused("explain", study_gin)
+    for command in ("train", "profile", "coord-check", "explain"):
+        assert "is a study" in refused(command, study_gin)
+
+
+@pytest.mark.parametrize(("words", "complaint"), [
+    (("--seconds", "0"), "--seconds 0.0: expected a positive number"),
+    (("--seconds", "nan"), "--seconds nan"),
+    (("--mesh", "data=3"), "needs 3 devices"),
+    (("--out", "/proc/there"), "no file can be made in it"),
+])
+def test_profile(refused, experiment_gin, words, complaint):
+    assert complaint in refused("profile", experiment_gin, *words)
+
+
+def test_a_step_too_large_for_any_machine(refused, experiment_gin):
+    """Scores of 18 terabytes: the line names what would need less."""
+    bindings = ("-b", "Experiment.batch_size=4", "-b", "DataConfig.sequence_length=1048576")
+    line = refused("profile", experiment_gin, *bindings)
+    assert "small does not fit: " in line and "DecoderConfig.remat='dots' |" in line
+    assert line.endswith("-b DecoderConfig.remat='full' --mesh microbatches=2")
 
 
 @pytest.mark.parametrize("workers", ["0", "-1"])
