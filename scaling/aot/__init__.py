@@ -1,1 +1,1 @@
-"""Ahead of time: the real train step compiled for TPU pods that are not there."""
+"""Ahead of time: the real train step compiled for TPUs and GPUs that are not there."""

@@ -10,8 +10,9 @@ import time
 from typing import Any
 
 import jax
-from jax.experimental import topologies
 
+from scaling.accounting.hardware import GPU
+from scaling.aot.compilers import abstract_devices
 from scaling.aot.cost import count
 from scaling.aot.hlo import parse
 from scaling.aot.target import Target
@@ -25,7 +26,7 @@ ANY_TOKEN = 1  # which token opens a document is no part of a program's shape
 
 def compiled(experiment: Experiment, target: Target, mesh: MeshConfig) -> dict[str, Any]:
     """What XLA says of the train step: see `scaling.aot.step.CompiledStep`."""
-    on_mesh = make_mesh(mesh, _devices(target))
+    on_mesh = make_mesh(mesh, abstract_devices(target))
     program = TracedProgram(experiment, on_mesh, ANY_TOKEN, mesh.microbatches)
     lowered = program.lower_train(experiment)
     start = time.monotonic()
@@ -43,31 +44,13 @@ def compiled(experiment: Experiment, target: Target, mesh: MeshConfig) -> dict[s
         "temporaries": memory.temp_size_in_bytes,
         "program": memory.generated_code_size_in_bytes,
     }
+    names_all = isinstance(target.accelerator, GPU)
     return {
         "memory": sizes,
-        "cost": count(module, target.n_devices, target.n_slices).to_json(),
+        "cost": count(module, target.n_devices, target.n_slices, names_all=names_all).to_json(),
         "xla_flops": (step.cost_analysis() or {}).get("flops"),
         "compile_seconds": time.monotonic() - start,
     }
-
-
-def _devices(target: Target):
-    """Raises `UserError` for a layout that libtpu does not make."""
-    options = {"chip_config_name": target.tpu.chip_config}
-    if target.n_slices > 1:
-        options["num_slices"] = target.n_slices
-    try:
-        topology = topologies.get_topology_desc(
-            platform="tpu", topology_name=target.topology_name, **options
-        )
-    except jax.errors.JaxRuntimeError as error:
-        if "INVALID_ARGUMENT" not in str(error):
-            raise
-        raise UserError(
-            f"--aot {target.topology_name}: libtpu makes no such layout ({str(error).splitlines()[0]});"
-            f" usual ones: {', '.join(target.tpu.layouts)}"
-        ) from None
-    return topology.devices
 
 
 def _needed(message: str) -> float | None:

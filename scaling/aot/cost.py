@@ -37,15 +37,21 @@ class Cost:
         return dataclasses.asdict(self)
 
 
-def count(module: Module, n_devices: int, n_slices: int = 1, loops: bool = True) -> Cost:
-    """loops: whether to multiply by trip counts; without, as XLA's cost analysis does."""
-    return _Counter(module, n_devices, n_slices, loops).cost()
+def count(
+    module: Module, n_devices: int, n_slices: int = 1, loops: bool = True, names_all: bool = False
+) -> Cost:
+    """loops: whether to multiply by trip counts; without, as XLA's cost analysis does.
+
+    names_all: whether collectives name the devices of all slices, as between nodes of GPUs; a TPU's
+        program names those of its own slice, and sends to others.
+    """
+    return _Counter(module, n_devices, n_slices, loops, names_all).cost()
 
 
 class _Counter:
-    def __init__(self, module: Module, n_devices: int, n_slices: int, loops: bool):
-        self.module, self.loops = module, loops
-        self.n_devices, self.n_slices = n_devices, n_slices
+    def __init__(self, module: Module, n_devices: int, n_slices: int, loops: bool, names_all: bool):
+        self.module, self.loops, self.names_all = module, loops, names_all
+        self.n_devices, self.n_slices, self.per_slice = n_devices, n_slices, n_devices // n_slices
         self.flops = self.nbytes = 0.0
         self.collectives: dict[tuple[str, int | None, bool], list[float]] = {}
         self.unknown: list[str] = []
@@ -105,7 +111,7 @@ class _Counter:
     ) -> None:
         kind = instruction.opcode.removesuffix("-start")
         between = instruction.opcode == "send" and re.search(r'transfer_type="(\w+)"', instruction.rest)
-        if between:  # to the other slices: each slice has the same program, which names only its own
+        if between:  # each slice has the same program, which names only its own devices
             kind = between[1].lower().replace("_", "-")
         elif kind not in COLLECTIVES:
             return
@@ -115,11 +121,12 @@ class _Counter:
             return
         self.seen.add(key)
         nbytes = sum(operand.nbytes for operand in within.operands(instruction))  # a token has none
-        if between:
+        if instruction.opcode == "send":
             group = self.n_slices
         else:
-            groups = first_group(instruction, self.n_devices // self.n_slices)
+            groups = first_group(instruction, self.n_devices if self.names_all else self.per_slice)
             group = None if groups is None else len(groups)
+            between = self.names_all and len({i // self.per_slice for i in groups or ()}) > 1
         if kind == "all-gather":
             nbytes *= group or 1
         if kind == "all-reduce" and outer.opcode == "fusion" and "all-reduce-scatter" in outer.rest:
@@ -137,6 +144,8 @@ class _Counter:
         if opcode == "custom-call" and any(f'"{name}' in instruction.rest for name in _FREE_CALLS):
             return 0
         written = instruction.arrays[:1] if opcode.endswith("-start") else instruction.arrays
+        if opcode == "custom-call" and '="__cu' in instruction.rest:  # cuBLAS, cuDNN: all but their scratch
+            written = tuple(array for array in written if array.dtype not in ("s8", "u8"))
         if opcode in ("dynamic-slice", "gather", "slice"):
             return 2 * _hbm(written)
         if opcode == "dynamic-update-slice":

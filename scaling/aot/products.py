@@ -18,7 +18,10 @@ def product_flops(within: Computation, instruction: Instruction) -> float:
     operands = within.operands(instruction)
     if instruction.opcode == "custom-call":
         arrays = [array for operand in operands for array in operand.arrays]
-        return _splash_flops(instruction.name, arrays)
+        target = instruction.attribute("custom_call_target") or ""
+        if target.startswith('"__cublas'):
+            return _cublas_flops(instruction, arrays[0])
+        return _cudnn_flops(target, arrays) or _splash_flops(instruction.name, arrays)
     if instruction.opcode not in ("dot", "convolution"):
         return 0
     left, right = (operands[i].arrays[0].dims for i in (0, 1))
@@ -53,6 +56,23 @@ def _valid(
     position = np.arange(n_out)[:, None] * stride + np.arange(n_kernel) * kernel_dilation - pad
     inside = (position >= 0) & (position <= (n_left - 1) * left_dilation)
     return int((inside & (position % left_dilation == 0)).sum())
+
+
+def _cublas_flops(instruction: Instruction, left: Array) -> float:
+    found = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', instruction.rest)
+    contracted = math.prod(left.dims[int(i)] for i in re.findall(r"\d+", found[1]))
+    return 2 * instruction.arrays[0].size * contracted
+
+
+def _cudnn_flops(target: str, operands: Sequence[Array]) -> float:
+    """Of one call of cuDNN's attention; 0 for another's. Over the whole square, as `_splash_flops`.
+
+    operands: queries [B, T, H, K] and keys [B, S, G, K] come first. Backward makes the scores again.
+    """
+    if not target.startswith('"__cudnn$fmha'):
+        return 0
+    queries, keys = operands[:2]
+    return (5 if "Backward" in target else 2) * 2 * queries.size * keys.dims[1]
 
 
 def _splash_flops(name: str, operands: Sequence[Array]) -> float:

@@ -1,19 +1,17 @@
 """The train step of an experiment as compiled for a pod: does it fit, and how fast could it be."""
 
 import dataclasses
-import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
-from importlib import metadata
 from typing import Any
 
 from jax.sharding import AbstractMesh
 
 from scaling.accounting import exact_train_flops
 from scaling.aot.collectives import Collective
+from scaling.aot.compilers import ENVIRONMENT
 from scaling.aot.cost import Cost
 from scaling.aot.target import Target
 from scaling.errors import UserError
@@ -50,7 +48,8 @@ class CompiledStep:
 
     @property
     def fits(self) -> bool:
-        return self.memory is not None and self.peak_bytes <= self.target.tpu.hbm_bytes
+        device = self.target.accelerator
+        return self.memory is not None and self.peak_bytes <= device.usable * device.hbm_bytes
 
     @property
     def exact_flops(self) -> float:
@@ -66,14 +65,16 @@ class CompiledStep:
         moved. ici: what collectives send to neighbours over all links. dcn: between slices, None where
         no bandwidth is known.
         """
-        tpu = self.target.tpu
+        device = self.target.accelerator
         sent = {between: sum(c.sent for c in self.cost.collectives if c.between_slices is between)
                 for between in (False, True)}
-        dcn = sent[True] / tpu.dcn_bandwidth if tpu.dcn_bandwidth else (0.0 if not sent[True] else None)
+        dcn = 0.0 if not sent[True] else None
+        if device.dcn_bandwidth:
+            dcn = sent[True] / device.dcn_bandwidth
         return {
-            "compute": self.cost.flops / tpu.peak,
-            "hbm": self.cost.nbytes / tpu.hbm_bandwidth,
-            "ici": sent[False] / tpu.ici_bandwidth,
+            "compute": self.cost.flops / device.peak,
+            "hbm": self.cost.nbytes / device.hbm_bandwidth,
+            "ici": sent[False] / device.ici_bandwidth,
             "dcn": dcn,
         }
 
@@ -85,7 +86,7 @@ class CompiledStep:
     @property
     def mfu_bound(self) -> float:
         """Model FLOPs (`exact`) over what the peak could do in that time; no step is above this."""
-        return self.exact_flops / (self.target.tpu.peak * self.step_seconds)
+        return self.exact_flops / (self.target.accelerator.peak * self.step_seconds)
 
     def to_json(self) -> dict[str, Any]:
         made = {
@@ -97,7 +98,7 @@ class CompiledStep:
             "n_devices": self.target.n_devices,
             "mesh": self.mesh.to_json(),
             "fits": self.fits,
-            "hbm_bytes": self.target.tpu.hbm_bytes,
+            "hbm_bytes": self.target.accelerator.hbm_bytes,
             "peak_bytes": self.peak_bytes,
             "memory": self.memory,
             "exact_flops": self.exact_flops,
@@ -115,21 +116,6 @@ class CompiledStep:
             "mfu_bound": self.mfu_bound,
             "compile_seconds": self.compile_seconds,
         }
-
-
-def check_libtpu() -> None:
-    """Raises `UserError` where the compiler is not installed, or is not the one that jax was built with:
-    another compiles for minutes and then hands over a program that jax cannot read."""
-    if importlib.util.find_spec("libtpu") is None:
-        raise UserError(
-            "--aot needs libtpu, the TPU compiler, which is not installed (no TPU is needed):"
-            " pip install 'scaling[tpu]'"
-        )
-    asked = " ".join(metadata.requires("jax") or ())  # libtpu==0.0.42.*; extra == "tpu"
-    known, found = re.search(r"libtpu==([\d.]+)\.\*", asked), metadata.version("libtpu")
-    if known and not f"{found}.".startswith(f"{known[1]}."):
-        raise UserError(f"--aot: libtpu {found} does not go with jax {metadata.version('jax')}, which wants"
-                        f" {known[1]}.*: pip install 'scaling[tpu]'")
 
 
 def check_divides(experiment: Experiment, target: Target, mesh: MeshConfig) -> None:
@@ -150,12 +136,9 @@ def compile_step(experiment: Experiment, target: Target, mesh: MeshConfig) -> Co
     request = {
         "experiment": experiment.to_json(), "mesh": mesh.to_json(), "target": dataclasses.asdict(target)
     }
-    quiet = {"JAX_PLATFORMS": "cpu", "TPU_LOG_DIR": "disabled", "TPU_SKIP_MDS_QUERY": "1",
-             "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "", "XLA_FLAGS": "",
-             "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}  # there is no TPU to share
     child = subprocess.run(
         [sys.executable, "-m", "scaling.aot.child"], input=json.dumps(request), text=True,
-        capture_output=True, env=os.environ | quiet,
+        capture_output=True, env=os.environ | ENVIRONMENT,
     )
     try:
         answer = json.loads(child.stdout.splitlines()[-1])

@@ -1,10 +1,10 @@
-"""What a step is compiled for: `v5p:4x4x8`, of one or several slices, under a mesh."""
+"""What a step is compiled for: `v5p:4x4x8`, or `h200:8`, of one or several slices, under a mesh."""
 
 import dataclasses
 import math
 import re
 
-from scaling.accounting.hardware import TPU, TPUS
+from scaling.accounting.hardware import ACCELERATORS, GPU, TPU
 from scaling.config import did_you_mean
 from scaling.errors import UserError
 from scaling.experiment import Experiment
@@ -18,7 +18,7 @@ def mesh_in_words(mesh: MeshConfig) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target:
-    """chip: a key of `TPUS`. layout: chips along each axis of one slice."""
+    """chip: a key of `ACCELERATORS`. layout: chips along each axis of one slice; of GPUs that is a node."""
 
     chip: str
     layout: tuple[int, ...]
@@ -30,23 +30,27 @@ class Target:
         if n_slices < 1:
             raise UserError(f"--slices {n_slices}: expected at least 1")
         chip, _, layout = text.partition(":")
-        if chip not in TPUS:
-            raise UserError(
-                f"--aot {text}: no chip {chip!r}{did_you_mean(chip, TPUS)}; known:"
-                f" {', '.join(f'{name}:{tpu.layouts[4]}' for name, tpu in TPUS.items())}"
-            )
-        tpu = TPUS[chip]
+        if chip not in ACCELERATORS:
+            known = (f"{name}:{(a.layouts + a.layouts[-1:] * 4)[4]}" for name, a in ACCELERATORS.items())
+            meant = did_you_mean(chip, ACCELERATORS)
+            raise UserError(f"--aot {text}: no chip {chip!r}{meant}; known: {', '.join(known)}")
+        accelerator = ACCELERATORS[chip]
         sizes = tuple(map(int, layout.split("x"))) if re.fullmatch(r"\d+(x\d+)*", layout) else ()
-        if len(sizes) != tpu.axes or 0 in sizes:
+        if len(sizes) != accelerator.axes or 0 in sizes:
             raise UserError(
-                f"--aot {text}: expected {chip}: and {tpu.axes} numbers of chips, as"
-                f" {', '.join(tpu.layouts)}"
+                f"--aot {text}: expected {chip}: and {accelerator.axes} numbers of chips, as"
+                f" {', '.join(accelerator.layouts)}"
             )
         return cls(chip=chip, layout=sizes, n_slices=n_slices)
 
     @property
-    def tpu(self) -> TPU:
-        return TPUS[self.chip]
+    def accelerator(self) -> TPU | GPU:
+        return ACCELERATORS[self.chip]
+
+    @property
+    def per_slice(self) -> int:
+        """Devices."""
+        return self.n_devices // self.n_slices
 
     @property
     def topology_name(self) -> str:
@@ -58,7 +62,7 @@ class Target:
 
     @property
     def n_devices(self) -> int:
-        return self.n_chips * self.tpu.devices_per_chip
+        return self.n_chips * self.accelerator.devices_per_chip
 
     def __str__(self) -> str:
         slices = f" x {self.n_slices} slices" if self.n_slices > 1 else ""
@@ -75,6 +79,5 @@ class Target:
 
     def default_mesh(self, experiment: Experiment) -> MeshConfig:
         """As much `fsdp` inside a slice as the model's width divides by; the rest is `data`."""
-        per_slice = self.n_devices // self.n_slices
-        fsdp = math.gcd(per_slice, experiment.model.d_model)
+        fsdp = math.gcd(self.per_slice, experiment.model.d_model)
         return MeshConfig(data=self.n_devices // fsdp, fsdp=fsdp)

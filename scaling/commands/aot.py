@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from scaling.aot.collectives import by_kind
+from scaling.aot.compilers import check_compiler
 from scaling.aot.search import nearest_fit
-from scaling.aot.step import CompiledStep, check_divides, check_libtpu, compile_step
+from scaling.aot.step import CompiledStep, check_divides, compile_step
 from scaling.aot.target import Target, mesh_in_words
 from scaling.commands.tables import console, table
 from scaling.commands.train import parse_mesh
@@ -20,9 +21,10 @@ GIB = 2**30
 
 def add_aot_arguments(parser: argparse.ArgumentParser, what: argparse._ActionsContainer) -> None:
     """what: the group in which `--aot` is a choice."""
-    what.add_argument("--aot", metavar="v5p:4x4x8", help="compile each distinct shape for this TPU slice,"
-                        " on this machine; refuse what does not fit (takes an experiment too)")
-    parser.add_argument("--slices", type=int, default=1, help="how many such slices (with --aot)")
+    what.add_argument("--aot", metavar="v5p:4x4x8|h200:8", help="compile each distinct shape for this TPU"
+                      " slice or node of GPUs, on this machine; refuse what does not fit (takes an"
+                      " experiment too)")
+    parser.add_argument("--slices", type=int, default=1, help="how many slices or nodes (with --aot)")
     parser.add_argument("--mesh", default="", metavar="data=2,fsdp=4", help="devices by mesh axis (with"
                         " --aot; default: fsdp, and data between slices)")
 
@@ -38,7 +40,7 @@ def check_fits(args: argparse.Namespace, experiments: Sequence[Experiment], is_s
     meshes = [given or target.default_mesh(experiment) for experiment in shapes]
     for experiment, mesh in zip(shapes, meshes):
         check_divides(experiment, target, mesh)
-    check_libtpu()
+    check_compiler(target)
     progress = Console(stderr=True)
     steps = []
     for number, (experiment, mesh) in enumerate(zip(shapes, meshes), 1):
@@ -51,6 +53,8 @@ def check_fits(args: argparse.Namespace, experiments: Sequence[Experiment], is_s
     worst = max(steps, key=lambda s: (not s.fits, s.peak_bytes or 0))
     if worst.fits:
         return
+    device = target.accelerator
+    reserved = f"of which JAX takes {device.usable:.0%}" if device.usable < 1 else "some of it reserved"
     n_misfits = sum(not step.fits for step in steps)
     with progress.status("looking for the nearest change that fits"):
         change = nearest_fit(worst, log=lambda line: progress.print(line, highlight=False))
@@ -62,7 +66,7 @@ def check_fits(args: argparse.Namespace, experiments: Sequence[Experiment], is_s
         advice = f"nearest change that fits: {words} ({change.step.peak_bytes / GIB:.2f} GiB)"
     raise UserError(
         f"{n_misfits} of {len(steps)} shapes do not fit {target}: {worst.experiment.name} wants {wants}"
-        f" of {target.tpu.hbm_bytes / GIB:.0f} GiB HBM, some of it reserved; {advice}"
+        f" of {device.hbm_bytes / GIB:.0f} GiB HBM, {reserved}; {advice}"
     )
 
 
@@ -78,7 +82,7 @@ def _show(target: Target, steps: Sequence[CompiledStep]) -> None:
         peak = "?" if step.peak_bytes is None else f"{step.peak_bytes / GIB:.2f}"
         shown.add_row(
             step.experiment.name, mesh_in_words(step.mesh), *cells, peak,
-            f"{target.tpu.hbm_bytes / GIB:.0f}", "yes" if step.fits else "no",
+            f"{target.accelerator.hbm_bytes / GIB:.0f}", "yes" if step.fits else "no",
         )
     out.print(shown)
     _show_costs(out, [step for step in steps if step.cost])

@@ -27,7 +27,7 @@ def chosen_attention(
     if config.attention == "xla":
         return "xla"
     obstacles = {
-        "cudnn": _cudnn_obstacle(config, platform),
+        "cudnn": _cudnn_obstacle(config, platform, lengths),
         "splash": splash.obstacle(config, platform, lengths, prefix),
     }
     if config.attention == "auto":
@@ -38,7 +38,9 @@ def chosen_attention(
     return config.attention
 
 
-def _cudnn_obstacle(config: TransformerConfig, platform: str) -> str | None:
+def _cudnn_obstacle(
+    config: TransformerConfig, platform: str, lengths: Mapping[str, int]
+) -> str | None:
     if platform != "gpu":
         return f"runs on NVIDIA GPUs, and this is a {platform}"
     if config.compute_dtype != "bfloat16":
@@ -47,6 +49,9 @@ def _cudnn_obstacle(config: TransformerConfig, platform: str) -> str | None:
         return "has no soft cap, and attention_soft_cap is set"
     if config.d_head % 8 or config.d_head > 128:
         return f"takes heads of a multiple of 8 up to 128, and theirs is {config.d_head}"
+    for stack in config.depths:
+        if lengths[stack] % 2:
+            return f"takes rows of an even length, and the {stack}'s have {lengths[stack]}"
     return None
 
 
@@ -89,6 +94,7 @@ def attend(
         bias = None if bias_HTS is None else bias_HTS[None].astype(query_BTHK.dtype)
         return jax.nn.dot_product_attention(
             query_BTHK, key_BSGK, value_BSGK, bias=bias, mask=mask_BTS[:, None], scale=1.0,
+            is_causal=pattern is not None and pattern.causal,  # half of the mask's blocks are skipped
             implementation="cudnn",
         )
     # XLA's CPU backend multiplies small matrices on one thread: rows in parts keep the others at work

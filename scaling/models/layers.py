@@ -15,6 +15,7 @@ from flax import nnx
 
 from scaling.models.config import TransformerConfig
 from scaling.models.forward import Forward
+from scaling.models.normalized import normalized
 from scaling.models.parameter import Group, ParamSpec, Role, Stack
 
 
@@ -125,16 +126,10 @@ class Norm(nnx.Module):
 
     @jax.named_scope("norm")
     def __call__(self, x: jax.Array) -> jax.Array:
-        x32 = x.astype(jnp.float32)
-        if self._config.norm == "layer":
-            x32 = x32 - jnp.mean(x32, axis=-1, keepdims=True)
-        mean_square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
-        y = x32 * jax.lax.rsqrt(mean_square + self._config.norm_epsilon)
-        if self._config.norm_gain:
-            y = y * self.gain[...]
-        if self._config.norm == "layer" and self._config.biases:
-            y = y + self.bias[...]
-        return y.astype(x.dtype)
+        config, layer = self._config, self._config.norm == "layer"
+        gain = self.gain[...] if config.norm_gain else None
+        bias = self.bias[...] if layer and config.biases else None
+        return normalized(x, gain, bias, layer, config.norm_epsilon)
 
 
 class MLP(Dense):

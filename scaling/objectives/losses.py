@@ -1,5 +1,6 @@
 """Losses as sums, so that microbatches, devices and evaluation shards add exactly."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -23,11 +24,36 @@ def cross_entropy(
 
     dtype: of each target's.
     """
-    logits_BTV = logits_BTV.astype(dtype)
-    log_normaliser_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
-    target_logit_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
-    nats_BT = (log_normaliser_BT - target_logit_BT).astype(jnp.float32) * weights_BT
+    nats_BT = _nats(logits_BTV, targets_BT, dtype) * weights_BT
     return LossSums(nats_BT.sum(axis=-1), weights_BT.sum(axis=-1))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _nats(logits_BTV: jax.Array, targets_BT: jax.Array, dtype: str) -> jax.Array:
+    """Of each target, float32. Its gradient is written in one go, in the dtype of the logits: autodiff
+    would add to one entry of each row of an array of its own, as large as the logits, in `dtype`."""
+    return _nats_forward(logits_BTV, targets_BT, dtype)[0]
+
+
+def _nats_forward(logits_BTV, targets_BT, dtype):
+    wide_BTV = logits_BTV.astype(dtype)
+    most_BT1 = wide_BTV.max(axis=-1, keepdims=True)
+    total_BT1 = jnp.exp(wide_BTV - most_BT1).sum(axis=-1, keepdims=True)
+    target_BT1 = jnp.take_along_axis(wide_BTV, targets_BT[..., None], axis=-1)
+    nats_BT1 = jnp.log(total_BT1) + (most_BT1 - target_BT1)
+    return nats_BT1[..., 0].astype(jnp.float32), (logits_BTV, targets_BT, most_BT1, total_BT1)
+
+
+def _nats_backward(dtype, residuals, d_nats_BT):
+    logits_BTV, targets_BT, most_BT1, total_BT1 = residuals
+    d_BT1 = d_nats_BT[..., None].astype(dtype)
+    # the exponentials as above: where they are kept, XLA takes them from there
+    share_BTV = jnp.exp(logits_BTV.astype(dtype) - most_BT1) * (d_BT1 / total_BT1)
+    here_BTV = targets_BT[..., None] == jnp.arange(logits_BTV.shape[-1])
+    return (share_BTV - jnp.where(here_BTV, d_BT1, 0)).astype(logits_BTV.dtype), None
+
+
+_nats.defvjp(_nats_forward, _nats_backward)
 
 
 def z_penalty(logits_BTV: jax.Array, weights_BT: jax.Array, dtype: str = "float32") -> jax.Array:

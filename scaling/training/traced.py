@@ -119,9 +119,9 @@ class TracedProgram:
             donate_argnums=0,
         )
         batches = self._abstract_batch(experiment, self.max_chunk, experiment.batch_size)
-        return train.lower(
-            self.abstract_state, batches, self.hyperparameters(experiment), np.int32(1)
-        )
+        # shapes, for an array is on this process's device, which may be of another kind than the mesh's
+        hyperparameters = jax.eval_shape(lambda: self.hyperparameters(experiment))
+        return train.lower(self.abstract_state, batches, hyperparameters, np.int32(1))
 
     def lower_evaluate(self, experiment: Experiment) -> jax.stages.Lowered:
         """(params, batch, forward multipliers) -> `LossSums`, and `Routing` where there are experts."""

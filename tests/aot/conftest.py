@@ -28,7 +28,7 @@ def compiler():
         rows = experiment.batch_size / (mesh.data * mesh.fsdp * mesh.microbatches)
         needed = (0.5 * rows * kept + 100 / mesh.fsdp) * GIB
         same = {"experiment": experiment, "target": target, "mesh": mesh}
-        if needed > target.tpu.hbm_bytes:
+        if needed > target.accelerator.hbm_bytes:
             return CompiledStep(**same, needed_bytes=needed)
         memory = {"arguments": 2 * GIB, "outputs": GIB, "donated": GIB, "program": 0}
         flops = exact_train_flops(experiment.model, experiment.lengths) * experiment.batch_size

@@ -15,7 +15,7 @@ def aot_of(monkeypatch, compiler, capsys):
     """Runs the command; gives its status and what it printed."""
     monkeypatch.setattr(aot, "compile_step", compiler)
     monkeypatch.setattr(aot, "nearest_fit", lambda step, log: search(step, log, compiler))
-    monkeypatch.setattr(aot, "check_libtpu", lambda: None)
+    monkeypatch.setattr(aot, "check_compiler", lambda target: None)
     search = importlib.import_module("scaling.aot.search").nearest_fit
 
     def run(*arguments):
@@ -66,6 +66,20 @@ def test_without_libtpu(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["plan", "models/decoder_1b.gin", "--aot", "v5e:4x4"]) == 2
     assert "pip install 'scaling[tpu]'" in capsys.readouterr().err
+
+
+def test_without_the_cuda_plugin(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["plan", "models/decoder_1b.gin", "--aot", "h200:8"]) == 2
+    assert "pip install 'scaling[cuda]'" in capsys.readouterr().err
+
+
+def test_of_a_gpu_s_memory_jax_takes_three_quarters(aot_of):
+    """256 rows a device want 140 GiB of the stand-in, in two parts 76, in four 44; an H100 has 79."""
+    status, _, err = aot_of("models/decoder_1b.gin", "--aot", "h100:8", "-b", "Experiment.batch_size=2048")
+    last = err.strip().splitlines()[-1]
+    assert status == 2 and "of 79 GiB HBM, of which JAX takes 75%; nearest change that fits: " in last
+    assert "--mesh fsdp=8,microbatches=4 (44.5" in last
 
 
 def test_another_libtpu_than_jax_s_own_is_refused_before_it_compiles(monkeypatch, capsys):

@@ -35,6 +35,14 @@ def test_what_is_named_and_cannot_run_says_why_and_auto_takes_another(name, chan
     assert chosen_attention(config.replace(attention="auto"), platform, LENGTHS) == "xla"
 
 
+def test_cudnn_needs_rows_of_an_even_length():
+    """Its backward pass refuses others where there is a mask."""
+    config = EncoderDecoderConfig(**SHAPE, attention="cudnn", compute_dtype="bfloat16")
+    with pytest.raises(UserError, match="an even length, and the decoder's have 255"):
+        chosen_attention(config, "gpu", {"encoder": 256, "decoder": 255})
+    assert chosen_attention(config, "gpu", {"encoder": 254, "decoder": 256}) == "cudnn"
+
+
 def test_splash_needs_whole_blocks_and_no_prefix():
     config = EncoderDecoderConfig(**SHAPE, attention="splash")
     with pytest.raises(UserError, match="a multiple of 128, and the encoder's have 64"):
