@@ -16,14 +16,16 @@ def normalized(
 ) -> jax.Array:
     """x / rms(x), or where it is `centred` (x - mean(x)) / std(x); times gain, plus bias, in x's dtype.
 
-    x: [..., D]. gain, bias: [D] or None.
+    x: [..., D]. gain, bias: [D] or None. What overflows when it is squared is no number any more: it
+    would be 0, and a run that is lost would go on.
     """
     return _forward(x, gain, bias, centred, epsilon)[0]
 
 
 def _forward(x, gain, bias, centred, epsilon):
     x32 = _centred(x, centred)
-    scale = jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + epsilon)
+    mean_square = jnp.mean(x32 * x32, axis=-1, keepdims=True)
+    scale = jnp.where(jnp.isfinite(mean_square), jax.lax.rsqrt(mean_square + epsilon), jnp.nan)
     y = x32 * scale
     if gain is not None:
         y = y * gain

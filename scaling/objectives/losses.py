@@ -38,19 +38,26 @@ def _nats(logits_BTV: jax.Array, targets_BT: jax.Array, dtype: str) -> jax.Array
 def _nats_forward(logits_BTV, targets_BT, dtype):
     wide_BTV = logits_BTV.astype(dtype)
     most_BT1 = wide_BTV.max(axis=-1, keepdims=True)
-    total_BT1 = jnp.exp(wide_BTV - most_BT1).sum(axis=-1, keepdims=True)
+    exponentials_BTV = jnp.exp(wide_BTV - most_BT1)
+    total_BT1 = exponentials_BTV.sum(axis=-1, keepdims=True)
     target_BT1 = jnp.take_along_axis(wide_BTV, targets_BT[..., None], axis=-1)
     nats_BT1 = jnp.log(total_BT1) + (most_BT1 - target_BT1)
-    return nats_BT1[..., 0].astype(jnp.float32), (logits_BTV, targets_BT, most_BT1, total_BT1)
+    # narrower logits are kept in their place, and raised again
+    kept_BTV = exponentials_BTV if logits_BTV.dtype == dtype else logits_BTV
+    return nats_BT1[..., 0].astype(jnp.float32), (kept_BTV, targets_BT, most_BT1, total_BT1)
 
 
 def _nats_backward(dtype, residuals, d_nats_BT):
-    logits_BTV, targets_BT, most_BT1, total_BT1 = residuals
+    kept_BTV, targets_BT, most_BT1, total_BT1 = residuals
+    # or XLA would find that where the targets are is known before the update, and write it out
+    targets_BT, total_BT1 = jax.lax.optimization_barrier((targets_BT, total_BT1))
+    exponentials_BTV = kept_BTV
+    if kept_BTV.dtype != dtype:
+        exponentials_BTV = jnp.exp(kept_BTV.astype(dtype) - most_BT1)
     d_BT1 = d_nats_BT[..., None].astype(dtype)
-    # the exponentials as above: where they are kept, XLA takes them from there
-    share_BTV = jnp.exp(logits_BTV.astype(dtype) - most_BT1) * (d_BT1 / total_BT1)
-    here_BTV = targets_BT[..., None] == jnp.arange(logits_BTV.shape[-1])
-    return (share_BTV - jnp.where(here_BTV, d_BT1, 0)).astype(logits_BTV.dtype), None
+    here_BTV = targets_BT[..., None] == jnp.arange(kept_BTV.shape[-1])
+    d_logits_BTV = jnp.where(here_BTV, exponentials_BTV - total_BT1, exponentials_BTV) * (d_BT1 / total_BT1)
+    return d_logits_BTV.astype(kept_BTV.dtype), None
 
 
 _nats.defvjp(_nats_forward, _nats_backward)

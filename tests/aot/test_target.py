@@ -19,7 +19,8 @@ def test_chips_and_devices(text, slices, chips, devices):
     ("v5q:4x4", "did you mean 'v5p'.*known: v4:"), ("v5p:4x4", "3 numbers of chips.*4x4x8"),
     ("v5e", "expected v5e: and 2 numbers"),
     ("h100:8x4", "expected h100: and 1 numbers of chips, as 1, 2"),
-    ("h300:8", "no chip 'h300'; did you mean 'h[12]00'"), ("v5e:4xfour", "2 numbers"), ("v5e:0x4", "2 numbers"),
+    ("h300:8", "no chip 'h300'; did you mean 'h[12]00'"),
+    ("v5e:4xfour", "2 numbers"), ("v5e:0x4", "2 numbers"),
 ])
 def test_unknown_targets(text, says):
     with pytest.raises(UserError, match=says):

@@ -48,3 +48,9 @@ def test_what_is_kept_for_the_gradient_is_as_the_input_came(arrays):
     kept = sum(leaf.nbytes for leaf in jax.tree.leaves(gradient))
     assert kept == 2 * x.size + 4 * (3 * 5 + 16)
     assert gradient(jnp.ones_like(x))[0].dtype == jnp.bfloat16
+
+
+def test_what_overflows_is_seen(arrays):
+    far = arrays["x"].at[0, 0].set(1e20)
+    y = normalized(far, arrays["gain"], None, False, EPSILON)
+    assert jnp.isnan(y[0, 0]).all() and jnp.isfinite(y[0, 1:]).all() and jnp.isfinite(y[1:]).all()

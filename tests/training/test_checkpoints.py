@@ -128,7 +128,7 @@ def test_the_last_and_the_best_are_kept(experiment, tmp_path):
 
 def test_what_is_not_finite_is_never_saved(experiment, data, tmp_path):
     """The run diverges, and its newest checkpoint holds numbers."""
-    config = experiment(n_steps=300, n_evaluations=30, learning_rate=3e8)
+    config = experiment(n_steps=300, n_evaluations=30, learning_rate=3e6)
     rising = config.schedule.replace(warmup_fraction=1.0, max_warmup_steps=300)
     config = config.replace(schedule=rising)
     record = train(config, tmp_path, checkpoint_seconds=0.0)

@@ -128,7 +128,7 @@ def test_an_absurd_rate_ends_as_diverged(experiment, tmp_path):
 
 def test_a_run_that_diverges_late_reports_what_came_before(experiment, data, tmp_path):
     """The rate rises over the whole run, past what float32 can hold."""
-    config = experiment(n_steps=300, n_evaluations=100, learning_rate=3e8)
+    config = experiment(n_steps=300, n_evaluations=100, learning_rate=3e6)
     rising = config.schedule.replace(warmup_fraction=1.0, max_warmup_steps=300)
     record = train(config.replace(schedule=rising), tmp_path)
     assert record.status == "diverged" and 3 < record.n_steps < 300
