@@ -11,10 +11,11 @@ One heap is also the compiler's, which leaves it full of holes: see `compiling`.
 
 import contextlib
 import ctypes
-import glob
 import os
 import sys
 from collections.abc import Iterator
+
+from scaling import accelerators
 
 _VARIABLE = "GLIBC_TUNABLES"  # glibc reads it when a program starts, and only then
 _TUNABLES = {
@@ -25,7 +26,6 @@ _TUNABLES = {
     "top_pad": 64 << 20,
 }
 _TUNED = ":".join(f"glibc.malloc.{name}={value}" for name, value in _TUNABLES.items())
-_ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
 
 
 def restart_with_tuned_malloc() -> None:
@@ -35,7 +35,7 @@ def restart_with_tuned_malloc() -> None:
     """
     if sys.platform != "linux" or not sys.executable or _VARIABLE in os.environ:
         return
-    if os.environ.get("JAX_PLATFORMS") != "cpu" and any(map(glob.glob, _ACCELERATORS)):
+    if accelerators.may_be_here():
         return
     os.environ[_VARIABLE] = _TUNED
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -37,7 +37,8 @@ ARROWS: dict[str, set[str]] = {
     "laws": {"results"},
     "partitioning": {"cores"},
     **dict.fromkeys(("models", "objectives", "optim", "results"), set()),
-    **dict.fromkeys(("errors", "config", "cores", "malloc"), set()),
+    "malloc": {"accelerators"},
+    **dict.fromkeys(("errors", "config", "cores", "accelerators"), set()),
 }
 NOTEBOOK_ROOMS = {"laws", "results", "report"}  # opened without JAX or training code
 DERIVATIVES = {"traced.py", "batched.py"}  # of laws/fitting: JAX, imported only when a law needs it
