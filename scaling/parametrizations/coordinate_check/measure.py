@@ -24,8 +24,8 @@ from scaling.parametrizations.rules import (
 N_UPDATES = 5
 FIRST_MEASURED = 4  # changes of activations count from this many updates on
 PROBE_DECAY = 0.1
-# A few milliseconds of training: compiling is what takes time.
-COMPILER_OPTIONS = {"xla_backend_optimization_level": 0}
+# A few milliseconds of training: compiling is what takes time. GPUs have no such level.
+QUICKLY_ON_CPU = {"xla_backend_optimization_level": 0}
 CONSTANT = ScheduleConfig(shape="constant", warmup_fraction=0.0)
 Resolve = Callable[[ParametrizationConfig, Any], tuple[Any, ForwardMultipliers]]
 
@@ -133,7 +133,9 @@ def _program(model_config: ModelConfig, optimizer_config: OptimizerConfig) -> Ca
         taps = {name: xs[-1:] if name.endswith("residual") else xs for name, xs in taps.items()}
         return sums.loss.sum() / sums.weight.sum(), taps
 
-    @functools.partial(jax.jit, compiler_options=COMPILER_OPTIONS)
+    options = QUICKLY_ON_CPU if jax.default_backend() == "cpu" else None
+
+    @functools.partial(jax.jit, compiler_options=options)
     def run(start, hp, forward, tokens):
         batch = _batch(tokens)
 
