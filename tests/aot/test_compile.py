@@ -68,13 +68,16 @@ def test_a_layout_that_there_is_not():
 @pytest.mark.parametrize("layout", ["2x2x4", "4x4x8", "8x8x8"])
 @pytest.mark.parametrize("name", ["decoder_1b", "decoder_7b", "encoder_decoder_3b"])
 def test_big_models_on_pods(name, layout):
-    """What scanned blocks run again is the forward pass but the head's: under a third more products."""
+    """What scanned blocks run again is the forward pass but the head's: under a third more products, and
+    those that splash makes again in its backward pass."""
     target = Target.parse(f"v5p:{layout}")
     batch = {"2x2x4": 64, "4x4x8": 512, "8x8x8": 512}[layout]
     experiment = load_experiment(f"models/{name}.gin", [f"Experiment.batch_size={batch}"]).config
     step = compile_step(experiment, target, target.default_mesh(experiment))
     assert step.fits
-    assert step.exact_flops <= step.cost.flops <= 4 / 3 * step.exact_flops
+    scores = forward_flops(experiment.model, experiment.lengths)["attention_scores"] * batch
+    most = 4 / 3 * step.exact_flops + 1.5 * scores / target.n_devices
+    assert step.exact_flops <= step.cost.flops <= most
     sent = sum(c.sent for c in step.cost.collectives)  # of whatever kinds XLA makes of FSDP
     n_bytes = 2 * {"decoder_1b": 1.06e9, "decoder_7b": 6.6e9, "encoder_decoder_3b": 2.8e9}[name]
     assert sent >= 2 * n_bytes * (1 - 1 / step.mesh.fsdp)  # bfloat16 weights, forward and backward
