@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from scaling.sweeps.launchers.option import option
 from scaling.sweeps.launchers.watch import say_stopped, watch
 
 _POLL_SECONDS = 3.0
+_REQUEUE_SECONDS = 10.0
 _NAME = '"slurm-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"'  # of a job, for its shell to fill in
 _TIME = re.compile(r"\d+|(\d+-)?\d+(:\d+){1,2}|\d+-\d+")
 
@@ -142,11 +144,15 @@ exit "$status"
 
 
 class _Queue:
-    """Whether any job of an array is left in the queue; says so when what they do changes."""
+    """Whether any job of an array is left in the queue; says so when what they do changes.
+
+    A job on its way back to the queue is in none for a moment: an empty one counts once it stays empty.
+    """
 
     def __init__(self, array: str) -> None:
         self._array = array
         self._said = ""
+        self._empty_since: float | None = None
 
     def is_running(self, say: Callable[[str], None]) -> bool:
         done = _run("squeue", "--noheader", "--array", f"--jobs={self._array}", "--format=%T %r")
@@ -158,7 +164,11 @@ class _Queue:
         if now and now != self._said:
             say(f"slurm {self._array}: {now}")
             self._said = now
-        return bool(states)
+        if states:
+            self._empty_since = None
+            return True
+        self._empty_since = self._empty_since or time.monotonic()
+        return time.monotonic() - self._empty_since < _REQUEUE_SECONDS
 
 
 def _n_jobs(config: SlurmConfig, job: Job) -> int:

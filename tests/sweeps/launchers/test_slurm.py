@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from scaling.errors import UserError
-from scaling.sweeps.launchers.slurm import SlurmConfig, batch_script, sbatch_command
+from scaling.sweeps.launchers.slurm import SlurmConfig, _Queue, batch_script, sbatch_command
 
 TOOL = Path(__file__).parents[3] / "tools" / "slurm_here.sh"
 HAS_SLURM = all(map(shutil.which, ("slurmctld", "slurmd", "munged"))) and os.getuid() == 0
@@ -92,6 +92,20 @@ def test_a_mistake_that_ends_the_jobs_is_told_in_the_workers_words(job, programs
     (job.root / "logs" / "slurm-12_0.log").write_text("...\nscaling: the corpus is missing\n")
     with pytest.raises(UserError, match="^the corpus is missing$"):
         SlurmConfig().launch(job, Console(file=io.StringIO()))
+
+
+def test_a_queue_that_is_empty_for_a_moment_has_not_ended(programs, monkeypatch):
+    clock = iter([100.0, 100.0, 104.0, 200.0, 200.0, 211.0]).__next__
+    monkeypatch.setattr("scaling.sweeps.launchers.slurm.time.monotonic", clock)
+    queue, said = _Queue("12"), []
+
+    def asked(state: str) -> bool:
+        programs.answer("squeue", f"print({state!r})")
+        return queue.is_running(said.append)
+
+    # requeued: in no queue at 100 and 104 s, then back; ended: in none from 200 to 211 s
+    assert [asked(s) for s in ("RUNNING None", "", "", "PENDING BeginTime", "", "")] == [True] * 5 + [False]
+    assert said == ["slurm 12: 1 running", "slurm 12: 1 pending begintime"]
 
 
 @pytest.fixture(scope="module")
