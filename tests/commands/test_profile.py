@@ -62,3 +62,13 @@ def test_a_table_to_read(experiment_gin, capsys):
     assert main(["profile", experiment_gin, "--seconds", "0.2"]) == 0
     shown = capsys.readouterr().out
     assert "tokens/s" in shown and "attention_scores" in shown and "idle" in shown
+    assert "MFU" not in shown
+
+
+def test_utilisation_where_the_peak_is_known(profile, experiment_gin, capsys, monkeypatch):
+    monkeypatch.setattr("scaling.commands.profile.peak_flops_per_second", lambda kind: 1e12)
+    found = profile()
+    for convention, rate in found["flops_per_second"].items():
+        assert found["mfu"][convention] == pytest.approx(rate / 1e12)
+    assert main(["profile", experiment_gin, "--seconds", "0.2"]) == 0
+    assert ", MFU " in capsys.readouterr().out
