@@ -31,9 +31,10 @@ class Target:
             raise UserError(f"--slices {n_slices}: expected at least 1")
         chip, _, layout = text.partition(":")
         if chip not in ACCELERATORS:
-            known = (f"{name}:{(a.layouts + a.layouts[-1:] * 4)[4]}" for name, a in ACCELERATORS.items())
+            usual = {name: a.layouts[:5][-1] for name, a in ACCELERATORS.items()}
             meant = did_you_mean(chip, ACCELERATORS)
-            raise UserError(f"--aot {text}: no chip {chip!r}{meant}; known: {', '.join(known)}")
+            raise UserError(f"--aot {text}: no chip {chip!r}{meant}; known:"
+                            f" {', '.join(f'{name}:{layout}' for name, layout in usual.items())}")
         accelerator = ACCELERATORS[chip]
         sizes = tuple(map(int, layout.split("x"))) if re.fullmatch(r"\d+(x\d+)*", layout) else ()
         if len(sizes) != accelerator.axes or 0 in sizes:
